@@ -1,0 +1,120 @@
+"""Every fact a driver may report: its name, unit and kind. Drivers, profiles, health, metrics and
+pages all speak these words; a fact that is not here does not exist."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    STATE = "state"
+    """A condition: a change of it is worth keeping."""
+    GAUGE = "gauge"
+    """A measure that moves all the time: kept hourly."""
+    COUNTER = "counter"
+    """Only grows, until a restart."""
+    LABEL = "label"
+    """Identity: model, firmware, serial."""
+
+
+@dataclass(frozen=True)
+class Fact:
+    """`unit`: s, bytes, ratio (0 to 1), celsius, dbm, hz, watts, volts, bool, or empty.
+
+    `values`: the closed list of words of a STATE that is not a bool.
+    """
+
+    name: str
+    kind: Kind
+    unit: str
+    help: str
+    values: tuple[str, ...] = ()
+
+
+_ALL = (
+    Fact("model", Kind.LABEL, "", "Model as the device names it"),
+    Fact("vendor", Kind.LABEL, "", "Maker"),
+    Fact("firmware", Kind.LABEL, "", "Firmware or operating system version"),
+    Fact("serial", Kind.LABEL, "", "Serial number"),
+    Fact("name", Kind.LABEL, "", "Name the device has given itself"),
+    Fact("profile", Kind.LABEL, "", "SNMP profile that was used"),
+    Fact("uptime_s", Kind.COUNTER, "s", "Time since the device started"),
+    Fact("round_trip_s", Kind.GAUGE, "s", "Round trip time of the look"),
+    Fact("cpu_ratio", Kind.GAUGE, "ratio", "Processor in use"),
+    Fact("memory_ratio", Kind.GAUGE, "ratio", "Memory in use, without caches"),
+    Fact("memory_total_bytes", Kind.GAUGE, "bytes", "Memory fitted"),
+    Fact("load_1m", Kind.GAUGE, "", "Load average over a minute, per processor"),
+    Fact("disk_free_bytes", Kind.GAUGE, "bytes", "Free space of the system disk"),
+    Fact("disk_ratio", Kind.GAUGE, "ratio", "System disk in use"),
+    Fact("temperature_c", Kind.GAUGE, "celsius", "Temperature"),
+    Fact("battery_ratio", Kind.GAUGE, "ratio", "Battery charge"),
+    Fact("battery_wear_ratio", Kind.GAUGE, "ratio", "Battery capacity lost since new"),
+    Fact("plugged", Kind.STATE, "bool", "On mains power"),
+    Fact("clients", Kind.GAUGE, "", "Wi-Fi clients connected"),
+    Fact("channel_2g", Kind.STATE, "", "Wi-Fi channel, 2.4 GHz"),
+    Fact("channel_5g", Kind.STATE, "", "Wi-Fi channel, 5 GHz"),
+    Fact("utilisation_ratio", Kind.GAUGE, "ratio", "Busiest radio's channel utilisation"),
+    Fact("noise_dbm", Kind.GAUGE, "dbm", "Worst noise floor of the radios"),
+    Fact("in_bytes", Kind.COUNTER, "bytes", "Bytes received, all ports"),
+    Fact("out_bytes", Kind.COUNTER, "bytes", "Bytes sent, all ports"),
+    Fact("errors", Kind.COUNTER, "", "Packets with errors, all ports"),
+    Fact("ports_up", Kind.GAUGE, "", "Ports with link"),
+    Fact("ports_total", Kind.GAUGE, "", "Physical ports"),
+    Fact("poe_watts", Kind.GAUGE, "watts", "Power delivered over Ethernet"),
+    Fact("power_watts", Kind.GAUGE, "watts", "Power drawn"),
+    Fact("voltage_v", Kind.GAUGE, "volts", "Supply voltage"),
+    Fact(
+        "power",
+        Kind.STATE,
+        "",
+        "Power state",
+        ("standby", "on", "cooling", "warming"),
+    ),
+    Fact("input", Kind.STATE, "", "Chosen input, as PJLink writes it"),
+    Fact("picture_muted", Kind.STATE, "bool", "Picture blanked"),
+    Fact("sound_muted", Kind.STATE, "bool", "Sound off"),
+    Fact("lamp_s", Kind.COUNTER, "s", "Lamp time of the most used lamp"),
+    Fact("filter_s", Kind.COUNTER, "s", "Filter time"),
+    Fact("fan_state", Kind.STATE, "", "Fan", ("ok", "warning", "error")),
+    Fact("lamp_state", Kind.STATE, "", "Lamp", ("ok", "warning", "error")),
+    Fact("temperature_state", Kind.STATE, "", "Temperature", ("ok", "warning", "error")),
+    Fact("cover_state", Kind.STATE, "", "Cover", ("ok", "warning", "error")),
+    Fact("filter_state", Kind.STATE, "", "Filter", ("ok", "warning", "error")),
+    Fact("other_state", Kind.STATE, "", "Other fault", ("ok", "warning", "error")),
+    Fact(
+        "printer_state",
+        Kind.STATE,
+        "",
+        "Printer state",
+        ("idle", "printing", "warming", "stopped", "other"),
+    ),
+    Fact("paper_empty", Kind.STATE, "bool", "No paper"),
+    Fact("paper_jam", Kind.STATE, "bool", "Paper jam"),
+    Fact("door_open", Kind.STATE, "bool", "A door is open"),
+    Fact("supply_ratio", Kind.GAUGE, "ratio", "Emptiest supply (toner, ink)"),
+    Fact("supply_low", Kind.STATE, "bool", "A supply is low or empty"),
+    Fact("pages", Kind.COUNTER, "", "Pages printed in its life"),
+    Fact("on_battery", Kind.STATE, "bool", "UPS is running on its battery"),
+    Fact("runtime_s", Kind.GAUGE, "s", "UPS run time left"),
+    Fact("load_ratio", Kind.GAUGE, "ratio", "UPS load"),
+    Fact("screen_on", Kind.STATE, "bool", "Screen on"),
+    Fact("kiosk_locked", Kind.STATE, "bool", "Locked to the kiosk"),
+    Fact("on_start_page", Kind.STATE, "bool", "Shows its start page"),
+    Fact("wifi_dbm", Kind.GAUGE, "dbm", "Wi-Fi signal at the device"),
+    Fact("sessions", Kind.GAUGE, "", "People signed in"),
+    Fact("failed_units", Kind.GAUGE, "", "System services that failed"),
+    Fact("updates", Kind.GAUGE, "", "Updates waiting"),
+    Fact("security_updates", Kind.GAUGE, "", "Security updates waiting"),
+    Fact("reboot_needed", Kind.STATE, "bool", "A restart is needed"),
+    Fact("disk_healthy", Kind.STATE, "bool", "The disk says of itself that it is healthy"),
+    Fact("clock_offset_s", Kind.GAUGE, "s", "The device's clock against the agent's"),
+    Fact("reset_id", Kind.LABEL, "", "The last reset that the device finished"),
+    Fact("residue", Kind.STATE, "", "Traces of guests found by the look after a reset"),
+    Fact(
+        "residue_places", Kind.LABEL, "", "Where such traces were: names of places, never of files"
+    ),
+    Fact("home_hash", Kind.LABEL, "", "Hash over the guest's fresh home"),
+    Fact("home_clean", Kind.STATE, "bool", "The guest's home equals the prepared one"),
+    Fact("used_since", Kind.STATE, "bool", "Somebody signed in since the last reset"),
+)
+
+FACTS = {fact.name: fact for fact in _ALL}

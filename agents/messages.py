@@ -1,0 +1,147 @@
+"""The wire between the centre and a site: what is said, and nothing else.
+
+Every message is one JSON object with a version. A field that a receiver does not know is ignored,
+so that an older agent and a newer centre understand each other; a message that does not fit is
+refused with a clear error and never half-used. All moments carry a zone.
+"""
+
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+Name = Annotated[str, Field(max_length=63)]
+Facts = dict[str, Any]
+"""Fact name of `agents.facts.FACTS` → value in that fact's unit."""
+
+
+class Message(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    v: Literal[1] = 1
+
+
+class Target(Message):
+    """One device to look at, and how. Credentials travel as names, never as secrets."""
+
+    device: Name
+    room: Name
+    kind: Name
+    driver: Name
+    address: Annotated[str, Field(max_length=253)]
+    port: int | None = None
+    profile: str = ""
+    credential: str = ""
+    serial: str = ""
+    """When set, an answer with another serial number is another device's and counts as garbled."""
+    options: dict[str, Any] = {}
+    every_s: float = 60.0
+
+
+class Busy(Message):
+    """A course in a room, as the agent's own copy of the calendar."""
+
+    room: Name
+    start: AwareDatetime
+    end: AwareDatetime
+
+
+class Roster(Message):
+    """Everything one site's agent has to know, complete each time: nothing to merge."""
+
+    type: Literal["roster"] = "roster"
+    site: Name
+    revision: int
+    """Grows with every change; an older roster than the one held is ignored."""
+    sent_at: AwareDatetime
+    targets: list[Target]
+    busy: list[Busy]
+    """Courses of the next 48 hours."""
+    trusted_until: dict[str, AwareDatetime] = {}
+    """Room → until when its calendar may be believed. A room missing here: no reset at all."""
+
+
+class Order(Message):
+    """Reset one device. It expires, and every hop checks again."""
+
+    type: Literal["order"] = "order"
+    id: Annotated[str, Field(max_length=40)]
+    """`<run>.<attempt>`; the same id again is answered from memory and does nothing."""
+    site: Name
+    device: Name
+    room: Name
+    steps: dict[str, Any] = {}
+    not_before: AwareDatetime
+    not_after: AwareDatetime
+    """The latest start. Later than this the order is dead, on every hop."""
+    next_start: AwareDatetime | None = None
+    """When the next course in the room begins, if one is known."""
+    max_runtime_s: int = 120
+    settle_s: int = 0
+
+
+class Reading(Message):
+    """The result of one poll; a device that fails is a result too."""
+
+    type: Literal["reading"] = "reading"
+    device: Name
+    taken_at: AwareDatetime
+    reachable: bool
+    problem: str = ""
+    """A code of `agents.driver.DriverError`, empty when the poll succeeded."""
+    detail: Annotated[str, Field(max_length=500)] = ""
+    latency_ms: float | None = None
+    facts: Facts = {}
+
+
+class Step(StrEnum):
+    """How far an order has come."""
+
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+    """By the agent or the device, before anything was touched."""
+    ACTED = "acted"
+    """The device said it finished. Not yet a proof."""
+    LOOKED = "looked"
+    """A separate look after the act; the centre judges its facts."""
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+    """The order was sent and no end was heard."""
+
+
+class Outcome(Message):
+    """What became of an order. Several come per order; they may repeat and overtake each other."""
+
+    type: Literal["outcome"] = "outcome"
+    order: Annotated[str, Field(max_length=40)]
+    device: Name
+    step: Step
+    at: AwareDatetime
+    reason: str = ""
+    """Why refused, failed or unknown: a code such as `expired`, `course_running`, `in_use`."""
+    detail: Annotated[str, Field(max_length=500)] = ""
+    permanent: bool = False
+    """Trying again cannot help (wrong password, wrong host key)."""
+    started_at: AwareDatetime | None = None
+    finished_at: AwareDatetime | None = None
+    facts: Facts = {}
+    """LOOKED: the facts of the look, taken at `at`."""
+
+
+class Heartbeat(Message):
+    """The agent is alive; without it the centre would take silence for peace."""
+
+    type: Literal["heartbeat"] = "heartbeat"
+    site: Name
+    at: AwareDatetime
+    version: str = ""
+    revision: int = 0
+    """The roster it works from."""
+    targets: int = 0
+    polls: int = 0
+    """Polls since it started."""
+    late: int = 0
+    """Polls that began more than one interval late since it started."""
+
+
+AnyMessage = Annotated[Roster | Order | Reading | Outcome | Heartbeat, Field(discriminator="type")]

@@ -1,0 +1,52 @@
+"""What can be set from outside, read once at the start and handed down."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """`FLEET_<NAME>` in the environment. An unknown or wrong value refuses to start."""
+
+    model_config = SettingsConfigDict(env_prefix="FLEET_", extra="forbid")
+
+    home: Path = Path("var")
+    """Folder for what the service keeps beside the database: its signing key, pinned host keys."""
+    db: str = ""
+    """Database URL; empty: SQLite in `home`."""
+    bus: str = "local:"
+    """`local:` or `nats://host:port`."""
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    url: str = ""
+    """How people reach the service, for links and codes; empty: http://host:port."""
+    credentials: Path | None = None
+    """Folder with the devices' secrets, for an agent on this machine."""
+    poll_s: Annotated[float, Field(ge=1, le=3600)] = 60.0
+    """How often each device is polled."""
+    reset_lead_s: Annotated[int, Field(ge=60, le=86400)] = 3600
+    """How long before a course its resets may begin."""
+    reset_grace_s: Annotated[int, Field(ge=0, le=3600)] = 120
+    """How long after a course's end nothing is touched: courses overrun."""
+    reset_buffer_s: Annotated[int, Field(ge=0, le=3600)] = 300
+    """How long before a course everything must be finished: people come early."""
+    calendar_s: Annotated[int, Field(ge=10, le=86400)] = 300
+    """How often the timetables are read."""
+    calendar_networks: list[str] = []
+    """Internal networks (CIDR) from which timetables may be read; public addresses always may."""
+    metrics_networks: list[str] = ["127.0.0.0/8", "::1/128"]
+    """From where /metrics may be read without a token."""
+    metrics_token: str = ""
+    """Bearer token that opens /metrics from elsewhere."""
+    secure_cookies: bool = True
+    """Cookies only over HTTPS; browsers treat http://localhost as safe too."""
+
+    @property
+    def database_url(self) -> str:
+        return self.db or f"sqlite:///{self.home / 'fleet.db'}"
+
+    @property
+    def public_url(self) -> str:
+        return self.url.rstrip("/") or f"http://{self.host}:{self.port}"

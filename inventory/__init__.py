@@ -1,0 +1,39 @@
+"""Inventory remembers: every table, one file per thing."""
+
+from inventory.course import Course, Feed, Readiness, Verdict
+from inventory.device import Device, DeviceKind, DeviceState, Health, Service
+from inventory.person import Account, OneTimeLink, Role, SignIn
+from inventory.place import Room, Site
+from inventory.reading import Flip, Reading, Subject
+from inventory.report import Impact, Problem, Report, ReportState
+from inventory.reset import OPEN_STATES, TRANSITIONS, Recipe, ResetRun, RunState
+
+__all__ = [
+    "OPEN_STATES",
+    "TRANSITIONS",
+    "Account",
+    "Course",
+    "Device",
+    "DeviceKind",
+    "DeviceState",
+    "Feed",
+    "Flip",
+    "Health",
+    "Impact",
+    "OneTimeLink",
+    "Problem",
+    "Readiness",
+    "Reading",
+    "Recipe",
+    "Report",
+    "ReportState",
+    "ResetRun",
+    "Role",
+    "Room",
+    "RunState",
+    "Service",
+    "SignIn",
+    "Site",
+    "Subject",
+    "Verdict",
+]

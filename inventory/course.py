@@ -1,0 +1,73 @@
+"""When a room is used: feeds, the courses read from them, and the verdict at each start."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import CheckConstraint, UniqueConstraint
+from sqlmodel import Field, SQLModel
+
+from inventory.columns import json_column, moment, reference, row_number, word
+
+
+class Verdict(StrEnum):
+    """Readiness of a room for a course."""
+
+    READY = "ready"
+    DEGRADED = "degraded"
+    NOT_READY = "not_ready"
+    UNKNOWN = "unknown"
+
+
+class Feed(SQLModel, table=True):
+    """A timetable to read. A feed that cannot be read in full never means that a room is free."""
+
+    id: str = Field(primary_key=True, max_length=63)
+    site_id: str = Field(sa_column=reference("site.id"))
+    room_id: str | None = Field(default=None, sa_column=reference("room.id", nullable=True))
+    """The room of every course in it; None: the LOCATION of each event names the room."""
+    url: str = Field(max_length=2000)
+    """http(s)://…, or file:///… for a timetable that is laid beside the service."""
+    max_age_s: int = Field(default=6 * 3600, gt=0)
+    """Older than this the timetable is in doubt, and nothing is reset on its word."""
+    etag: str = Field(default="", max_length=200)
+    modified: str = Field(default="", max_length=100)
+    """The Last-Modified header, sent back as If-Modified-Since."""
+    tried_at: datetime | None = Field(default=None, sa_column=moment())
+    good_at: datetime | None = Field(default=None, sa_column=moment())
+    """When it was last read in full (or answered "not modified" since)."""
+    problem: str = Field(default="", max_length=32)
+    """A code of `fleet.timetable`; empty: read in full."""
+    detail: str = Field(default="", max_length=500)
+
+
+class Course(SQLModel, table=True):
+    """One occurrence of a course: a room, a start, an end."""
+
+    __table_args__ = (
+        UniqueConstraint("feed_id", "uid", "occurrence"),
+        CheckConstraint('"start" < "end"', name="course_ends_after_start"),
+    )
+
+    id: int | None = Field(default=None, sa_column=row_number())
+    room_id: str = Field(sa_column=reference("room.id"))
+    feed_id: str | None = Field(default=None, sa_column=reference("feed.id", nullable=True))
+    """None: entered by hand."""
+    uid: str = Field(max_length=300)
+    occurrence: str = Field(default="", max_length=40)
+    """Which one of a series: its RECURRENCE-ID or planned start, in UTC, ISO 8601."""
+    title: str = Field(default="", max_length=300)
+    start: datetime = Field(sa_column=moment(nullable=False, index=True))
+    end: datetime = Field(sa_column=moment(nullable=False, index=True))
+    cancelled: bool = Field(default=False)
+
+
+class Readiness(SQLModel, table=True):
+    """The verdict of a room at the start of one course, frozen: never changed afterwards."""
+
+    course_id: int = Field(primary_key=True, foreign_key="course.id", ondelete="CASCADE")
+    room_id: str = Field(sa_column=reference("room.id"))
+    verdict: Verdict = Field(sa_column=word(Verdict))
+    reasons: list[Any] = Field(default_factory=list, sa_column=json_column())
+    """`fleet.readiness.Reason` objects as JSON, the gravest first."""
+    judged_at: datetime = Field(sa_column=moment(nullable=False))

@@ -1,0 +1,110 @@
+"""How a kind of device is reset, and every reset that was planned."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import UniqueConstraint
+from sqlmodel import Field, SQLModel
+
+from inventory.columns import json_column, moment, reference, word
+
+
+class Recipe(SQLModel, table=True):
+    """How a kind of device is reset, and what must be true of it afterwards."""
+
+    id: str = Field(primary_key=True, max_length=63)
+    name: str = Field(max_length=200)
+    steps: dict[str, Any] = Field(default_factory=dict, sa_column=json_column())
+    """Parameters of the driver's reset, for example `{"input": "31"}` for a projector."""
+    expects: dict[str, Any] = Field(default_factory=dict, sa_column=json_column())
+    """Fact name → what must hold: a value, `{"min": n}`, `{"max": n}`, `{"in": […]}`, or
+    `{"is": "order"}`: the id of the very order that was sent. A fact not told does not hold."""
+    max_runtime_s: int = Field(default=120, gt=0)
+    """The device's own watchdog ends the reset after this: only a bounded reset can be planned."""
+    lead_s: int | None = Field(default=None, gt=0)
+    """How long before the course it may begin; None: the service's setting. A projector is
+    switched on minutes before, not an hour."""
+    settle_s: int = Field(default=0, ge=0)
+    """How long to wait between the act and the look."""
+    tries: int = Field(default=3, ge=1, le=10)
+
+
+class RunState(StrEnum):
+    """A reset run's way. The first three are on the way and carry a deadline; the rest are final.
+
+    Accepted is not finished, finished is not verified: only VERIFIED proves a device clean.
+    """
+
+    PLANNED = "planned"
+    ORDERED = "ordered"
+    ACTED = "acted"
+    VERIFIED = "verified"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+    """No end was ever heard: nobody knows what happened, so it is not success."""
+    EXPIRED = "expired"
+    """Its latest start passed before it could be sent."""
+    DROPPED = "dropped"
+    """The course went away or moved, or somebody took the reset back."""
+
+
+OPEN_STATES = frozenset({RunState.PLANNED, RunState.ORDERED, RunState.ACTED})
+
+TRANSITIONS: dict[RunState, frozenset[RunState]] = {
+    RunState.PLANNED: frozenset(
+        {RunState.ORDERED, RunState.EXPIRED, RunState.DROPPED, RunState.FAILED}
+    ),
+    RunState.ORDERED: frozenset(
+        {
+            RunState.ACTED,
+            RunState.VERIFIED,
+            RunState.PLANNED,
+            RunState.FAILED,
+            RunState.UNKNOWN,
+            RunState.EXPIRED,
+        }
+    ),
+    RunState.ACTED: frozenset(
+        {RunState.VERIFIED, RunState.PLANNED, RunState.FAILED, RunState.UNKNOWN}
+    ),
+}
+"""What may follow what; a state that is not a key here is final."""
+
+
+class ResetRun(SQLModel, table=True):
+    """One reset of one device, for one course or by hand."""
+
+    __tablename__ = "reset_run"
+    __table_args__ = (UniqueConstraint("course_id", "device_id", "course_start"),)
+
+    id: str = Field(primary_key=True, max_length=32)
+    device_id: str = Field(sa_column=reference("device.id"))
+    course_id: int | None = Field(
+        default=None, foreign_key="course.id", ondelete="CASCADE", index=True
+    )
+    """None: asked for by hand."""
+    course_start: datetime | None = Field(default=None, sa_column=moment())
+    """The start it was planned for: a course that moves gets new runs."""
+    recipe_id: str = Field(sa_column=reference("recipe.id"))
+    state: RunState = Field(default=RunState.PLANNED, sa_column=word(RunState, index=True))
+    planned_at: datetime = Field(sa_column=moment(nullable=False, index=True))
+    not_before: datetime = Field(sa_column=moment(nullable=False))
+    not_after: datetime = Field(sa_column=moment(nullable=False))
+    """The latest start that still ends before the course; every hop checks it again."""
+    deadline: datetime = Field(sa_column=moment(nullable=False, index=True))
+    """When the present state has lasted too long."""
+    next_try_at: datetime = Field(sa_column=moment(nullable=False))
+    attempts: int = Field(default=0)
+    order_id: str | None = Field(default=None, max_length=40)
+    """`<run id>.<attempt>`: an order is done at most once, a new attempt is a new order."""
+    ordered_at: datetime | None = Field(default=None, sa_column=moment())
+    acted_at: datetime | None = Field(default=None, sa_column=moment())
+    looked_at: datetime | None = Field(default=None, sa_column=moment())
+    finished_at: datetime | None = Field(default=None, sa_column=moment())
+    reason: str = Field(default="", max_length=64)
+    """Why it is where it is, a code that the pages put into words."""
+    detail: str = Field(default="", max_length=500)
+    evidence: dict[str, Any] = Field(default_factory=dict, sa_column=json_column())
+    """Facts of the look that proved (or disproved) it: counts and hashes, never names."""
+    requested_by: str = Field(default="plan", max_length=100)

@@ -1,0 +1,27 @@
+"""The real programs some tests need. On a bare machine those tests are skipped, with the reason;
+where `RAUMWART_ALL_PARTS` is set (the CI does) a missing part is a failure."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+SEARCH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin", "/usr/local/sbin"])
+
+
+def find(program: str) -> Path | None:
+    """Where the program is, also in the folders that only root has on its PATH."""
+    found = shutil.which(program, path=SEARCH)
+    return Path(found) if found else None
+
+
+def need(program: str) -> Path:
+    """The program's path; skips the calling test (or module) when it is not installed."""
+    found = find(program)
+    if found:
+        return found
+    reason = f"{program} is not installed"
+    if os.environ.get("RAUMWART_ALL_PARTS"):
+        pytest.fail(reason)
+    pytest.skip(reason, allow_module_level=True)
