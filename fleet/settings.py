@@ -40,8 +40,6 @@ class Settings(BaseSettings):
     """From where /metrics may be read without a token."""
     metrics_token: str = ""
     """Bearer token that opens /metrics from elsewhere."""
-    secure_cookies: bool = True
-    """Cookies only over HTTPS; browsers treat http://localhost as safe too."""
 
     @property
     def database_url(self) -> str:
