@@ -2,9 +2,9 @@
 
 import hashlib
 import hmac
-import os
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -92,6 +92,7 @@ def invite(session: Session, account: Account, now: datetime) -> str:
 
     An invitation given before and not used is void from now on.
     """
+    assert account.id is not None
     session.exec(delete(OneTimeLink).where(col(OneTimeLink.account_id) == account.id))
     token = secrets.token_urlsafe(32)
     session.add(
@@ -253,14 +254,15 @@ def load_key(home: Path) -> bytes:
     """The service's signing key: made at the first start, readable by its owner only."""
     path = home / "signing.key"
     home.mkdir(parents=True, exist_ok=True)
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return path.read_bytes()
-    with os.fdopen(handle, "wb") as file:
-        key = secrets.token_bytes(32)
-        file.write(key)
-    return key
+    if not path.exists():
+        fresh = home / f".signing.key.{secrets.token_hex(4)}"
+        fresh.touch(0o600)
+        fresh.write_bytes(secrets.token_bytes(32))
+        # A link is all or nothing: of several processes that start at once, one key wins.
+        with suppress(FileExistsError):
+            path.hardlink_to(fresh)
+        fresh.unlink()
+    return path.read_bytes()
 
 
 def _signature(key: bytes, purpose: str, stamp: str) -> str:
