@@ -1,8 +1,14 @@
 """Every fact a driver may report: its name, unit and kind. Drivers, profiles, health, metrics and
 pages all speak these words; a fact that is not here does not exist."""
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
+
+LONGEST_TEXT = 500
+"""Characters; a longer label is not a label but an attack or a mistake."""
 
 
 class Kind(StrEnum):
@@ -118,3 +124,63 @@ _ALL = (
 )
 
 FACTS = {fact.name: fact for fact in _ALL}
+
+
+def check_facts(facts: Mapping[str, Any]) -> list[str]:
+    """What is wrong with these facts, one line each; empty when all fit the registry.
+
+    Values are never quoted: what a device says may hold anything.
+    """
+    complaints = []
+    for name, value in facts.items():
+        fact = FACTS.get(name)
+        complaint = "is not a known fact" if fact is None else _complaint(fact, value)
+        if complaint:
+            complaints.append(f"{name[:63]} {complaint}")
+    return complaints
+
+
+def clean(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The facts that the registry knows. Raises ValueError when one of them has a wrong value.
+
+    An unknown fact is dropped, since a newer driver may know more than this registry.
+    """
+    known = {name: value for name, value in facts.items() if name in FACTS}
+    complaints = check_facts(known)
+    if complaints:
+        raise ValueError("; ".join(complaints[:5]))
+    return known
+
+
+def _complaint(fact: Fact, value: object) -> str:
+    if fact.unit == "bool":
+        return "" if isinstance(value, bool) else "is not a bool"
+    if fact.values:
+        return "" if value in fact.values else f"is not one of {', '.join(fact.values)}"
+    if fact.kind in (Kind.GAUGE, Kind.COUNTER):
+        return _number_complaint(fact, value)
+    if fact.kind is Kind.STATE and isinstance(value, int) and not isinstance(value, bool):
+        return ""
+    return _text_complaint(value)
+
+
+def _number_complaint(fact: Fact, value: object) -> str:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return "is not a number"
+    if not math.isfinite(value):
+        return "is not finite"
+    if fact.unit == "ratio" and not 0 <= value <= 1:
+        return "is not between 0 and 1"
+    if value < 0 and (fact.kind is Kind.COUNTER or fact.unit in ("bytes", "watts", "hz")):
+        return "is negative"
+    return ""
+
+
+def _text_complaint(value: object) -> str:
+    """A text, or a list of texts; NUL and other control characters do not belong in a label."""
+    texts = value if isinstance(value, list) else [value]
+    if not all(isinstance(text, str) for text in texts):
+        return "is not a text"
+    if sum(map(len, texts)) > LONGEST_TEXT:
+        return f"is longer than {LONGEST_TEXT} characters"
+    return "" if all(map(str.isprintable, texts)) else "holds control characters"
