@@ -46,7 +46,7 @@ class Course(SQLModel, table=True):
 
     __table_args__ = (
         UniqueConstraint("feed_id", "uid", "occurrence"),
-        CheckConstraint('"start" < "end"', name="course_ends_after_start"),
+        CheckConstraint('"start" < "end"', name="ends_after_start"),
     )
 
     id: int | None = Field(default=None, sa_column=row_number())

@@ -7,11 +7,17 @@ from pathlib import Path
 
 import pytest
 
-SEARCH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin", "/usr/local/sbin"])
+SEARCH = os.pathsep.join(
+    [
+        os.environ.get("PATH", ""),
+        *("/usr/sbin", "/sbin", "/usr/local/sbin"),
+        *sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")), reverse=True),
+    ]
+)
 
 
 def find(program: str) -> Path | None:
-    """Where the program is, also in the folders that only root has on its PATH."""
+    """Where the program is, also in folders that are not on everybody's PATH."""
     found = shutil.which(program, path=SEARCH)
     return Path(found) if found else None
 
