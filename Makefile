@@ -1,0 +1,44 @@
+# Everything below sets itself up: a machine with Python 3.11 and git is enough.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: setup demo test check bench lock clean
+
+setup: $(VENV)/.ready dashboards/static/vendor/.ready
+
+$(VENV)/.ready: .locks/dev.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r .locks/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
+	touch $@
+
+dashboards/static/vendor/.ready: $(VENV)/.ready dashboards/package-lock.json dashboards/vendor.py
+	$(BIN)/python -m dashboards.vendor
+	touch $@
+
+demo: setup  ## a simulated region: three rooms, about 60 devices, the next course in minutes
+	$(BIN)/fleet demo
+
+test: setup  ## every test that this machine has the parts for
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+check: setup  ## style, types, architecture
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: setup  ## what it costs: polls, readings, scrapes, pages, and a region of 1,000 devices
+	$(BIN)/python -m tests.bench
+
+lock: $(VENV)/.ready  ## pin every dependency anew, with hashes and without addresses
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile pyproject.toml --extra nats --universal --python-version 3.11 \
+	  --generate-hashes --no-header --no-emit-index-url --no-annotate --quiet -o .locks/run.txt
+	$(BIN)/uv pip compile pyproject.toml --extra nats --group dev --group build --universal \
+	  --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate \
+	  --quiet -c .locks/run.txt -o .locks/dev.txt
+
+clean:
+	rm -rf $(VENV) var build dashboards/static/vendor dashboards/node_modules
