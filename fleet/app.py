@@ -1,0 +1,134 @@
+"""Puts the service together: database, bus, clockwork, pages, and an agent of its own."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from urllib.parse import quote
+
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
+from fastapi.responses import JSONResponse, RedirectResponse
+from sqlalchemy import text
+
+import dashboards
+from agents.agent import Agent
+from agents.bus import open_bus
+from agents.credentials import Credentials
+from fleet import api, auth, intake, jobs, metrics
+from fleet.security import Guard, may_scrape
+from fleet.settings import Settings
+from inventory.db import migrate, open_engine, reading, session
+from inventory.recipes import ensure_recipes
+
+log = logging.getLogger(__name__)
+
+STALLED = timedelta(seconds=120)
+"""A clockwork that has not ticked for this long does not do its work."""
+
+machine = APIRouter()
+"""What machines ask: metrics, health, the description of the API."""
+
+
+@machine.get("/metrics", dependencies=[Depends(may_scrape)])
+def read_metrics(request: Request) -> Response:
+    zipped = "gzip" in request.headers.get("accept-encoding", "")
+    body, headers = metrics.answer(request.app.state.engine, request.app.state.clock(), zipped)
+    return Response(body, headers=headers)
+
+
+@machine.get("/healthz", dependencies=[Depends(may_scrape)])
+def read_health(request: Request) -> JSONResponse:
+    """200 while the database answers and the clockwork ticks, else 503; for supervisors."""
+    with reading(request.app.state.engine) as opened:
+        opened.execute(text("SELECT 1"))
+    now: datetime = request.app.state.clock()
+    ticked = request.app.state.service.ticked
+    stalled = [
+        job.name
+        for job in jobs.JOBS
+        if now - ticked.get(job.name, request.app.state.started)
+        > STALLED + timedelta(seconds=job.every_s)
+    ]
+    stalled += [task.get_name() for task in request.app.state.tasks if task.done()]
+    return JSONResponse({"stalled": stalled}, 503 if stalled else 200)
+
+
+@machine.get("/api/v1/openapi.json", dependencies=[Depends(auth.signed_in)])
+def read_openapi(request: Request) -> JSONResponse:
+    return JSONResponse(request.app.openapi())
+
+
+async def ask_to_sign_in(request: Request, _error: Exception) -> Response:
+    """Scripts are told 401; a browser is led to the sign-in page and back."""
+    if request.url.path.startswith("/api/"):
+        return JSONResponse(
+            {"title": "Sign in first.", "status": 401}, 401, {"WWW-Authenticate": "Bearer"}
+        )
+    target = "/anmelden?weiter=" + quote(request.url.path, safe="/")
+    if "hx-request" in request.headers:
+        return Response(status_code=204, headers={"HX-Redirect": target})
+    return RedirectResponse(target, 303)
+
+
+def _clock() -> datetime:
+    return datetime.now(UTC)
+
+
+def create_app(settings: Settings, clock: Callable[[], datetime] = _clock) -> FastAPI:
+    """The whole service as one ASGI application.
+
+    With `FLEET_BUS=local:` an agent for every site runs inside; with NATS the agents run where
+    the devices are.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        bus = await open_bus(settings.bus)
+        service = jobs.Service(app.state.engine, bus, settings, clock)
+        app.state.service = service
+        app.state.started = clock()
+        tasks = [
+            asyncio.create_task(intake.run(bus, service.engine, settings, clock), name="intake")
+        ]
+        if settings.bus == "local:":
+            agent = Agent(["*"], bus, Credentials(settings.credentials), settings.home / "agent")
+            tasks.append(asyncio.create_task(agent.run(), name="agent"))
+        app.state.tasks = tasks
+        scheduler = jobs.schedule(service)
+        scheduler.start()
+        try:
+            yield
+        finally:
+            scheduler.shutdown(wait=False)
+            for task in tasks:
+                task.cancel()
+            for task in tasks:
+                with suppress(asyncio.CancelledError):
+                    await task
+            await bus.close()
+            service.engine.dispose()
+
+    engine = open_engine(settings.database_url)
+    migrate(engine)
+    with session(engine) as opened:
+        ensure_recipes(opened)
+
+    app = FastAPI(
+        title="Raumwart",
+        version=metrics.VERSION,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+    )
+    app.state.engine = engine
+    app.state.settings = settings
+    app.state.clock = clock
+    app.state.key = auth.load_key(settings.home)
+    app.include_router(machine, include_in_schema=False)
+    app.include_router(api.router)
+    dashboards.mount(app)
+    app.add_exception_handler(auth.NotSignedIn, ask_to_sign_in)
+    app.add_middleware(Guard, https=settings.public_url.startswith("https://"))
+    return app

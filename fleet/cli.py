@@ -1,0 +1,221 @@
+"""The command `fleet`: everything that is done from a shell."""
+
+import asyncio
+import logging
+import os
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+import uvicorn
+from pydantic import ValidationError
+from rich.console import Console
+from rich.table import Table
+from sqlalchemy import Engine
+from sqlmodel import select
+
+from agents.credentials import Credentials
+from agents.driver import DriverError
+from agents.drivers import DRIVERS
+from fleet import auth, resets, roster
+from fleet.app import create_app
+from fleet.settings import Settings
+from inventory import OPEN_STATES, Account, Device, ResetRun, Role, RunState
+from inventory.db import migrate, open_engine, reading, session
+from inventory.exporter import export_csv, export_yaml
+from inventory.importer import ImportRefused, apply, diff, read_region
+from inventory.recipes import ensure_recipes
+
+main = typer.Typer(
+    help="Raumwart looks after the devices of public learning rooms.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+out = Console()
+err = Console(stderr=True)
+
+
+def stop(message: str) -> NoReturn:
+    """End with one clear sentence instead of a traceback."""
+    err.print(message, style="red", markup=False)
+    raise typer.Exit(1)
+
+
+def load_settings() -> Settings:
+    try:
+        return Settings()
+    except ValidationError as error:
+        stop("\n".join(f"FLEET_{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()))
+
+
+def database() -> tuple[Engine, Settings]:
+    """The migrated database of this installation."""
+    settings = load_settings()
+    engine = open_engine(settings.database_url)
+    migrate(engine)
+    with session(engine) as opened:
+        ensure_recipes(opened)
+    return engine, settings
+
+
+@main.command()
+def serve() -> None:
+    """Run the service: pages, API, metrics, clockwork, and (FLEET_BUS=local:) the agent."""
+    logging.basicConfig(level=logging.INFO, format="%(levelname).1s %(name)s: %(message)s")
+    settings = load_settings()
+    engine, _ = database()
+    now = datetime.now(UTC)
+    with session(engine) as opened:
+        token = auth.first_invitation(opened, now)
+    if token:
+        out.print(
+            f"Nobody has an account yet. Sign in once, within a day, with\n"
+            f"  {settings.public_url}/einladung/{token}",
+            soft_wrap=True,
+        )
+    uvicorn.run(create_app(settings), host=settings.host, port=settings.port, log_level="warning")
+
+
+@main.command()
+def agent(
+    site: Annotated[list[str], typer.Option(help="A site to look after; may be given often.")],
+    state: Annotated[Path, typer.Option(help="Where the agent keeps things.")] = Path("var/agent"),
+) -> None:
+    """Run only a site's agent. It needs FLEET_BUS=nats://… and no database."""
+    from agents.__main__ import run
+
+    settings = load_settings()
+    if settings.bus == "local:":
+        stop("An agent of its own needs FLEET_BUS=nats://host:port; 'local:' ends at this process.")
+    logging.basicConfig(level=logging.INFO, format="%(levelname).1s %(name)s: %(message)s")
+    asyncio.run(run(site, settings.bus, settings.credentials, state))
+
+
+@main.command("import")
+def import_(
+    path: Annotated[Path, typer.Argument(help="A YAML or CSV file, or a folder of CSV.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the changes.")] = False,
+    prune: Annotated[bool, typer.Option(help="Delete what the file does not name.")] = False,
+) -> None:
+    """Bring a region into the inventory: all of it or, if anything is wrong, nothing."""
+    engine, _ = database()
+    try:
+        region = read_region(path, DRIVERS)
+        with session(engine) as opened:
+            change = (diff if dry_run else apply)(opened, region, prune=prune)
+    except ImportRefused as refused:
+        stop("\n".join([*map(str, refused.errors), "Nothing was imported."]))
+    for line in change.lines():
+        out.print(line, markup=False, highlight=False)
+    out.print(change.summary() + (" (dry run: nothing was changed)" if dry_run else ""))
+
+
+@main.command()
+def export(
+    path: Annotated[Path, typer.Argument(help="A .yaml file, or a folder for CSV files.")],
+) -> None:
+    """Write the whole region out, in the form that `fleet import` reads."""
+    engine, _ = database()
+    with reading(engine) as opened:
+        if path.suffix in {".yaml", ".yml"}:
+            path.write_text(export_yaml(opened))
+        else:
+            path.mkdir(parents=True, exist_ok=True)
+            export_csv(opened, path)
+    out.print(f"Written to {path}.")
+
+
+@main.command("migrate")
+def migrate_() -> None:
+    """Bring the database to the newest form (also done at every start)."""
+    database()
+    out.print("The database is up to date.")
+
+
+@main.command()
+def probe(device: Annotated[str, typer.Argument(help="The device's id.")]) -> None:
+    """Look at one device now, from this machine, and show what it says."""
+    engine, settings = database()
+    with reading(engine) as opened:
+        row = opened.get(Device, device)
+    if row is None:
+        stop(f"There is no device '{device}'.")
+    target = roster.target_of(row, settings)
+
+    async def look() -> dict[str, object]:
+        driver = DRIVERS[target.driver](Credentials(settings.credentials), settings.home / "agent")
+        try:
+            return await driver.poll(target, timedelta(seconds=15))
+        finally:
+            await driver.close()
+
+    try:
+        facts = asyncio.run(look())
+    except DriverError as error:
+        stop(f"{device}: {error.code}: {error}")
+    table = Table("fact", "value", title=f"{device} ({target.driver}, {target.address})")
+    for name, value in sorted(facts.items()):
+        table.add_row(name, str(value))
+    out.print(table)
+
+
+@main.command()
+def reset(
+    device: Annotated[str, typer.Argument(help="The device's id.")],
+    wait: Annotated[bool, typer.Option(help="Wait for the proof.")] = True,
+) -> None:
+    """Ask for a reset of one device now; the running service carries it out and proves it."""
+    engine, settings = database()
+    actor = f"shell:{os.environ.get('USER', 'unknown')}"
+    try:
+        with session(engine) as opened:
+            run = resets.request(opened, device, datetime.now(UTC), settings, actor)
+    except resets.ResetRefused as refused:
+        stop(f"{device} is not reset: {refused}")
+    out.print(f"Reset {run.id} of {device} is planned.")
+    shown = RunState.PLANNED
+    while wait and shown in OPEN_STATES:
+        time.sleep(0.5)
+        with reading(engine) as opened:
+            row = opened.get_one(ResetRun, run.id)
+        if row.state != shown:
+            shown = row.state
+            out.print(f"  {shown.value} {row.reason}".rstrip())
+    if wait and shown != RunState.VERIFIED:
+        raise typer.Exit(1)
+
+
+@main.command()
+def account(
+    name: Annotated[str, typer.Argument(help="The name to sign in with.")],
+    role: Annotated[Role, typer.Option(help="What the account may do.")] = Role.VIEWER,
+    municipality: Annotated[str, typer.Option(help="Only this one's sites; empty: all.")] = "",
+) -> None:
+    """Make an account, or a new invitation for one; prints a link that signs in once."""
+    engine, settings = database()
+    now = datetime.now(UTC)
+    with session(engine) as opened:
+        row = opened.exec(select(Account).where(Account.name == name)).first()
+        if row is None:
+            row = Account(name=name, role=role, municipality=municipality or None, created_at=now)
+            opened.add(row)
+            opened.flush()
+        token = auth.invite(opened, row, now)
+    out.print(f"{settings.public_url}/einladung/{token}", soft_wrap=True)
+
+
+@main.command()
+def token(
+    name: Annotated[str, typer.Argument(help="The account that the script acts as.")],
+    days: Annotated[int, typer.Option(min=1, max=730)] = 365,
+) -> None:
+    """Print a bearer token for a script that uses the API or the Ansible inventory."""
+    engine, _ = database()
+    with session(engine) as opened:
+        row = opened.exec(select(Account).where(Account.name == name)).first()
+        if row is None:
+            stop(f"There is no account '{name}'.")
+        secret, _ = auth.open_session(opened, row, datetime.now(UTC), timedelta(days=days))
+    out.print(secret)

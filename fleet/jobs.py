@@ -1,0 +1,128 @@
+"""The clockwork: one table of what is done how often.
+
+APScheduler only ticks. Every job looks at the rows, claims what it takes, and may run twice, late,
+or in two processes at once without harm.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from sqlalchemy import Engine
+
+from agents.bus import Bus, encode
+from agents.messages import Order
+from fleet import intake, readiness, resets, retention, roster, timetable
+from fleet.settings import Settings
+from inventory.db import session
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Service:
+    """What the jobs work with."""
+
+    engine: Engine
+    bus: Bus
+    settings: Settings
+    clock: Callable[[], datetime]
+    published: dict[str, roster.Published] = field(default_factory=dict)
+    """Site → the roster that was last sent there."""
+    ticked: dict[str, datetime] = field(default_factory=dict)
+    """Job → when it last ended well."""
+
+
+async def read_timetables(service: Service) -> None:
+    await asyncio.to_thread(timetable.refresh, service.engine, service.settings, service.clock())
+
+
+async def plan_resets(service: Service) -> None:
+    def run() -> None:
+        now = service.clock()
+        with session(service.engine) as opened:
+            resets.expire(opened, now)
+            resets.plan(opened, now, service.settings)
+
+    await asyncio.to_thread(run)
+
+
+async def send_orders(service: Service) -> None:
+    """Claim what is due, and publish only after the claim is committed: a lost order times out
+    and is tried again, an order without a row could not be judged."""
+
+    def claim() -> list[Order]:
+        with session(service.engine) as opened:
+            return resets.claim(opened, service.clock(), service.settings)
+
+    for order in await asyncio.to_thread(claim):
+        await service.bus.publish(f"order.{order.site}", encode(order))
+
+
+async def publish_rosters(service: Service) -> None:
+    await roster.publish_changed(
+        service.bus, service.engine, service.settings, service.clock(), service.published
+    )
+
+
+async def judge_devices(service: Service) -> None:
+    await asyncio.to_thread(intake.rejudge, service.engine, service.clock(), service.settings)
+
+
+async def judge_rooms(service: Service) -> None:
+    def run() -> None:
+        now = service.clock()
+        with session(service.engine) as opened:
+            readiness.freeze(opened, now, service.settings)
+            readiness.tick_rooms(opened, now, service.settings)
+
+    await asyncio.to_thread(run)
+
+
+async def forget(service: Service) -> None:
+    await asyncio.to_thread(retention.forget, service.engine, service.clock())
+
+
+@dataclass(frozen=True)
+class Job:
+    name: str
+    every_s: int
+    run: Callable[[Service], Awaitable[None]]
+
+
+JOBS = (
+    Job("timetable", 30, read_timetables),
+    Job("roster", 5, publish_rosters),
+    Job("plan", 10, plan_resets),
+    Job("orders", 3, send_orders),
+    Job("devices", 15, judge_devices),
+    Job("rooms", 10, judge_rooms),
+    Job("retention", 3600, forget),
+)
+
+
+def schedule(service: Service) -> AsyncIOScheduler:
+    """A scheduler with every job of the table; each ticks at once and then at its interval."""
+    scheduler = AsyncIOScheduler(
+        timezone=UTC,
+        job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
+    )
+
+    async def tick(job: Job) -> None:
+        await job.run(service)
+        service.ticked[job.name] = service.clock()
+
+    for place, job in enumerate(JOBS):
+        scheduler.add_job(
+            tick,
+            "interval",
+            seconds=job.every_s,
+            args=[job],
+            id=job.name,
+            # In the table's order: first the timetable, then what is decided by it.
+            next_run_time=datetime.now(UTC) + timedelta(seconds=0.2 * place),
+        )
+    return scheduler
