@@ -1,5 +1,6 @@
 """Inventory remembers: every table, one file per thing."""
 
+from inventory.agent import AgentContact
 from inventory.course import Course, Feed, Readiness, Verdict
 from inventory.device import Device, DeviceKind, DeviceState, Health, Service
 from inventory.person import Account, OneTimeLink, Role, SignIn
@@ -7,11 +8,13 @@ from inventory.place import Room, Site
 from inventory.reading import Flip, Reading, Subject
 from inventory.report import Impact, Problem, Report, ReportState
 from inventory.reset import OPEN_STATES, TRANSITIONS, Recipe, ResetRun, RunState
+from inventory.tally import Tally
 
 __all__ = [
     "OPEN_STATES",
     "TRANSITIONS",
     "Account",
+    "AgentContact",
     "Course",
     "Device",
     "DeviceKind",
@@ -35,5 +38,6 @@ __all__ = [
     "SignIn",
     "Site",
     "Subject",
+    "Tally",
     "Verdict",
 ]
