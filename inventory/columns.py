@@ -66,11 +66,15 @@ def json_column() -> Column[Any]:
     return Column(JSON().with_variant(JSONB(), "postgresql"), nullable=False)
 
 
-def reference(target: str, *, nullable: bool = False, index: bool = True) -> Column[Any]:
-    """A foreign key to a text key; what it points to takes these rows along when it is deleted."""
-    return Column(
-        String(63), ForeignKey(target, ondelete="CASCADE"), nullable=nullable, index=index
-    )
+def reference(
+    target: str, *, nullable: bool = False, index: bool = True, keep: bool = False
+) -> Column[Any]:
+    """A foreign key to a text key; what it points to takes these rows along when it is deleted.
+
+    `keep`: it cannot be deleted as long as these rows point to it.
+    """
+    key = ForeignKey(target, ondelete="RESTRICT" if keep else "CASCADE")
+    return Column(String(63), key, nullable=nullable, index=index)
 
 
 def row_number() -> Column[Any]:

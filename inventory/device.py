@@ -69,7 +69,10 @@ class Device(SQLModel, table=True):
     """The *name* of a secret that only the site's agent can resolve."""
     options: dict[str, Any] = Field(default_factory=dict, sa_column=json_column())
     """What only this driver understands, for example `{"version": "3"}` for SNMP."""
-    recipe_id: str | None = Field(default=None, sa_column=reference("recipe.id", nullable=True))
+    recipe_id: str | None = Field(
+        default=None, sa_column=reference("recipe.id", nullable=True, keep=True)
+    )
+    """None: never reset."""
     spare: bool = Field(default=False)
     """A reserve: a room does not need it, but may swap it in."""
     service: Service = Field(default=Service.ACTIVE, sa_column=word(Service))

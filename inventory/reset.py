@@ -4,7 +4,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import UniqueConstraint
+from sqlalchemy import Index, text
 from sqlmodel import Field, SQLModel
 
 from inventory.columns import json_column, moment, reference, word
@@ -53,7 +53,13 @@ OPEN_STATES = frozenset({RunState.PLANNED, RunState.ORDERED, RunState.ACTED})
 
 TRANSITIONS: dict[RunState, frozenset[RunState]] = {
     RunState.PLANNED: frozenset(
-        {RunState.ORDERED, RunState.EXPIRED, RunState.DROPPED, RunState.FAILED}
+        {
+            RunState.ORDERED,
+            RunState.VERIFIED,
+            RunState.EXPIRED,
+            RunState.DROPPED,
+            RunState.FAILED,
+        }
     ),
     RunState.ORDERED: frozenset(
         {
@@ -68,15 +74,36 @@ TRANSITIONS: dict[RunState, frozenset[RunState]] = {
     RunState.ACTED: frozenset(
         {RunState.VERIFIED, RunState.PLANNED, RunState.FAILED, RunState.UNKNOWN}
     ),
+    RunState.UNKNOWN: frozenset({RunState.VERIFIED}),
 }
-"""What may follow what; a state that is not a key here is final."""
+"""What may follow what. From PLANNED (waiting to be tried again) and from UNKNOWN only a late proof
+of the last order leads to VERIFIED: the uplink was down, the reset was not."""
 
 
 class ResetRun(SQLModel, table=True):
     """One reset of one device, for one course or by hand."""
 
     __tablename__ = "reset_run"
-    __table_args__ = (UniqueConstraint("course_id", "device_id", "course_start"),)
+    __table_args__ = (
+        # A dropped run makes room for a new one: a course may move away and come back.
+        Index(
+            "ix_reset_run_one_per_course",
+            "course_id",
+            "device_id",
+            "course_start",
+            unique=True,
+            sqlite_where=text("state <> 'dropped'"),
+            postgresql_where=text("state <> 'dropped'"),
+        ),
+        # Two orders on the way to one device are impossible, whoever sends them.
+        Index(
+            "ix_reset_run_one_under_way",
+            "device_id",
+            unique=True,
+            sqlite_where=text("state IN ('ordered', 'acted')"),
+            postgresql_where=text("state IN ('ordered', 'acted')"),
+        ),
+    )
 
     id: str = Field(primary_key=True, max_length=32)
     device_id: str = Field(sa_column=reference("device.id"))
@@ -86,7 +113,7 @@ class ResetRun(SQLModel, table=True):
     """None: asked for by hand."""
     course_start: datetime | None = Field(default=None, sa_column=moment())
     """The start it was planned for: a course that moves gets new runs."""
-    recipe_id: str = Field(sa_column=reference("recipe.id"))
+    recipe_id: str = Field(sa_column=reference("recipe.id", keep=True))
     state: RunState = Field(default=RunState.PLANNED, sa_column=word(RunState, index=True))
     planned_at: datetime = Field(sa_column=moment(nullable=False, index=True))
     not_before: datetime = Field(sa_column=moment(nullable=False))
@@ -101,6 +128,8 @@ class ResetRun(SQLModel, table=True):
     ordered_at: datetime | None = Field(default=None, sa_column=moment())
     acted_at: datetime | None = Field(default=None, sa_column=moment())
     looked_at: datetime | None = Field(default=None, sa_column=moment())
+    used_at: datetime | None = Field(default=None, sa_column=moment())
+    """When the device was first seen used after this run had proved it clean."""
     finished_at: datetime | None = Field(default=None, sa_column=moment())
     reason: str = Field(default="", max_length=64)
     """Why it is where it is, a code that the pages put into words."""
