@@ -1,0 +1,83 @@
+"""What is there is written down: every setting, command, driver, profile, metric and folder."""
+
+from pathlib import Path
+
+import pytest
+
+from agents.drivers import DRIVERS
+from fleet.cli import main
+from fleet.settings import Settings
+
+ROOT = Path(__file__).parents[1]
+
+
+def read(path: str) -> str:
+    return (ROOT / path).read_text()
+
+
+@pytest.mark.parametrize(
+    "folder", ["inventory", "agents", "fleet", "dashboards", "ansible", "tests"]
+)
+def test_every_folder_says_its_part_of_the_map(folder: str) -> None:
+    verb = {
+        "inventory": "remember",
+        "agents": "touch",
+        "fleet": "decide",
+        "dashboards": "show",
+        "ansible": "install",
+        "tests": "prove",
+    }[folder]
+    opening = " ".join(read(f"{folder}/README.md").split()[:40]).lower()
+    assert verb in opening
+
+
+@pytest.mark.parametrize("setting", Settings.model_fields)
+def test_every_setting_is_in_the_readme(setting: str) -> None:
+    assert f"`FLEET_{setting.upper()}`" in read("README.md")
+
+
+def test_every_command_is_in_the_readme() -> None:
+    names = [
+        command.name or command.callback.__name__
+        for command in main.registered_commands
+        if command.callback
+    ]
+    readme = read("README.md")
+    missing = [name for name in names if f"`fleet {name}" not in readme]
+    assert not missing
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_every_driver_is_in_the_maturity_table(driver: str) -> None:
+    assert f"| `{driver}` |" in read("agents/README.md")
+
+
+def test_every_profile_is_named_in_the_readme() -> None:
+    readme = read("agents/README.md")
+    profiles = [path.stem for path in (ROOT / "agents/profiles").glob("*.toml")]
+    assert profiles
+    assert not [profile for profile in profiles if f"`{profile}`" not in readme]
+
+
+def test_every_decision_is_a_page_with_alternatives() -> None:
+    pages = sorted((ROOT / "fleet/decisions").glob("*.md"))
+    assert [page.name[:4] for page in pages] == [f"{n:04}" for n in range(1, len(pages) + 1)]
+    for page in pages:
+        assert "**Alternatives" in page.read_text() or "## Alternatives" in page.read_text(), page
+        assert len(page.read_text().split()) < 700, page
+
+
+def test_no_page_speaks_of_a_machine() -> None:
+    private = ["/" + place + "/" for place in ("work", "root")]
+    for page in ROOT.rglob("*.md"):
+        if {".venv", "node_modules"} & set(page.parts):
+            continue
+        assert not [place for place in private if place in page.read_text()], page
+
+
+def test_links_in_readmes_lead_somewhere() -> None:
+    import re
+
+    for page in [ROOT / "README.md", *ROOT.glob("*/README.md")]:
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page}: {target}"
