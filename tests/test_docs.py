@@ -1,5 +1,6 @@
 """What is there is written down: every setting, command, driver, profile, metric and folder."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -15,20 +16,20 @@ def read(path: str) -> str:
     return (ROOT / path).read_text()
 
 
-@pytest.mark.parametrize(
-    "folder", ["inventory", "agents", "fleet", "dashboards", "ansible", "tests"]
-)
+VERBS = {
+    "inventory": "remember",
+    "agents": "touch",
+    "fleet": "decide",
+    "dashboards": "show",
+    "ansible": "install",
+    "tests": "prove",
+}
+
+
+@pytest.mark.parametrize("folder", VERBS)
 def test_every_folder_says_its_part_of_the_map(folder: str) -> None:
-    verb = {
-        "inventory": "remember",
-        "agents": "touch",
-        "fleet": "decide",
-        "dashboards": "show",
-        "ansible": "install",
-        "tests": "prove",
-    }[folder]
     opening = " ".join(read(f"{folder}/README.md").split()[:40]).lower()
-    assert verb in opening
+    assert VERBS[folder] in opening
 
 
 @pytest.mark.parametrize("setting", Settings.model_fields)
@@ -76,8 +77,6 @@ def test_no_page_speaks_of_a_machine() -> None:
 
 
 def test_links_in_readmes_lead_somewhere() -> None:
-    import re
-
     for page in [ROOT / "README.md", *ROOT.glob("*/README.md")]:
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page}: {target}"
