@@ -20,6 +20,7 @@ from agents.credentials import Credentials
 from agents.driver import DriverError
 from agents.drivers import DRIVERS
 from fleet import auth, resets, roster
+from fleet import demo as simulation
 from fleet.app import create_app
 from fleet.settings import Settings
 from inventory import OPEN_STATES, Account, Device, ResetRun, Role, RunState
@@ -50,14 +51,42 @@ def load_settings() -> Settings:
         stop("\n".join(f"FLEET_{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()))
 
 
-def database() -> tuple[Engine, Settings]:
-    """The migrated database of this installation."""
-    settings = load_settings()
+def prepared(settings: Settings) -> Engine:
+    """The database, migrated and with the built-in recipes in it."""
     engine = open_engine(settings.database_url)
     migrate(engine)
     with session(engine) as opened:
         ensure_recipes(opened)
-    return engine, settings
+    return engine
+
+
+def database() -> tuple[Engine, Settings]:
+    """The prepared database of this installation, and its settings."""
+    settings = load_settings()
+    return prepared(settings), settings
+
+
+def serve_until_stopped(settings: Settings) -> None:
+    uvicorn.run(
+        create_app(settings),
+        host=settings.host,
+        port=settings.port,
+        log_level="warning",
+        timeout_graceful_shutdown=3,
+    )
+
+
+def free_port(wanted: int) -> int:
+    """The wanted port on loopback, or the next one that nobody listens on."""
+    for port in range(wanted, min(wanted + 100, 65536)):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    stop(f"No port from {wanted} on is free.")
 
 
 @main.command()
@@ -66,16 +95,15 @@ def serve() -> None:
     logging.basicConfig(level=logging.INFO, format="%(levelname).1s %(name)s: %(message)s")
     settings = load_settings()
     engine, _ = database()
-    now = datetime.now(UTC)
     with session(engine) as opened:
-        token = auth.first_invitation(opened, now)
+        token = auth.first_invitation(opened, datetime.now(UTC))
     if token:
         out.print(
             f"Nobody has an account yet. Sign in once, within a day, with\n"
             f"  {settings.public_url}/einladung/{token}",
             soft_wrap=True,
         )
-    uvicorn.run(create_app(settings), host=settings.host, port=settings.port, log_level="warning")
+    serve_until_stopped(settings)
 
 
 @main.command()
@@ -185,6 +213,33 @@ def reset(
             out.print(f"  {shown.value} {row.reason}".rstrip())
     if wait and shown != RunState.VERIFIED:
         raise typer.Exit(1)
+
+
+@main.command()
+def demo(
+    devices: Annotated[int, typer.Option(min=1, max=20_000, help="How many devices.")] = 60,
+    port: Annotated[int, typer.Option(help="Where it listens; taken: the next free one.")] = 8080,
+    folder: Annotated[Path, typer.Option(help="Emptied at the start.")] = Path("var/demo"),
+) -> None:
+    """Show everything on a simulated region: real sockets, no hardware, nothing to set up."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname).1s %(name)s: %(message)s")
+    shutil.rmtree(folder, ignore_errors=True)
+    now = datetime.now(UTC)
+    out.print(f"Starting {devices} simulated devices …")
+    with simulation.simulated(folder, devices) as ports:
+        file = simulation.write_region(folder, devices, ports, now)
+        settings = simulation.settings(folder, free_port(port), devices)
+        engine = prepared(settings)
+        with session(engine) as opened:
+            apply(opened, read_region(file, DRIVERS))
+            admin = Account(name="demo", role=Role.REGION_ADMIN, created_at=now)
+            auth.set_password(admin, secrets.token_urlsafe())
+            opened.add(admin)
+            opened.flush()
+            link = f"{settings.public_url}/einladung/{auth.invite(opened, admin, now)}"
+        out.print(simulation.greeting(link, folder), soft_wrap=True, highlight=False)
+        serve_until_stopped(settings)
+    out.print("The demo is over; nothing keeps running.")
 
 
 @main.command()

@@ -14,6 +14,8 @@ from typing import Any
 import yaml
 from icalendar import Calendar, Event
 
+from fleet.settings import Settings
+
 ROOM_DEVICES = 20
 """10 laptops, 5 tablets, 2 access points, a projector, a switch and a printer."""
 
@@ -232,6 +234,39 @@ def plan(count: int) -> dict[str, Any]:
         for after, mood in ((40, "hang"), (150, "ok"))
     ]
     return {"devices": [device.plan() for device in chosen], "events": events}
+
+
+def settings(folder: Path, port: int, count: int) -> Settings:
+    """The service's settings for a demo: polls every ten seconds (a large one: every minute), and
+    short waits around courses, so that a newcomer need not wait an hour."""
+    return Settings(
+        home=folder,
+        port=port,
+        credentials=folder / "credentials",
+        poll_s=10 if count <= 200 else 60,
+        reset_grace_s=10,
+        reset_buffer_s=60,
+        calendar_s=30,
+    )
+
+
+def greeting(link: str, folder: Path) -> str:
+    """What the newcomer reads first."""
+    return f"""
+[bold]Raumwart shows a region that exists only on this machine.[/bold]
+
+  Sign in with this link (it works once):
+  [bold]{link}[/bold]
+
+  In the first minutes you will see
+  • all devices polled, and the resets before the next courses with their proof,
+  • in Erlental a course that is running: nothing is touched until it has ended;
+    then everything is reset, and meanwhile an access point falls silent and comes back,
+  • in Wiesbrunn a laptop whose reset leaves traces (the proof finds them), one that is still in
+    use, and a projector whose lamp is at its end: the room is not simply "ready".
+
+  What it keeps lies in {folder}. Stop with Ctrl+C.
+"""
 
 
 @contextmanager
