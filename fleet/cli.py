@@ -3,6 +3,9 @@
 import asyncio
 import logging
 import os
+import secrets
+import shutil
+import socket
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
