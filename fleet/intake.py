@@ -1,0 +1,276 @@
+"""Takes what the sites report from the bus into the database, in batches: the only bridge."""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import prometheus_client
+from sqlalchemy import Engine, insert
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlmodel import Session, SQLModel, col, select
+
+from agents.bus import BadMessage, Bus, Delivery, decode
+from agents.messages import Heartbeat, Outcome, Reading
+from fleet.folding import AHEAD, Report, clean, fold, set_back, text, used_since_clean
+from fleet.judging import (
+    STATE,
+    Known,
+    State,
+    expected_of,
+    load_states,
+    lock_devices,
+    rejudge,
+    settle,
+    verdict,
+    write_flips,
+)
+from fleet.resets import apply_outcome
+from fleet.settings import Settings
+from inventory import AgentContact, Site
+from inventory.db import session
+from inventory.upsert import upsert
+
+__all__ = ["Applied", "apply", "clean", "rejudge", "run"]
+
+log = logging.getLogger(__name__)
+
+BATCH = 500
+LINGER_S = 0.25
+"""How long the first message of a batch waits for company."""
+MESSAGES = prometheus_client.Counter(
+    "raumwart_intake_messages", "Reports taken from the bus by this process", ["type"]
+)
+BATCHES = prometheus_client.Counter("raumwart_intake_batches", "Batches stored by this process")
+REFUSED = prometheus_client.Counter(
+    "raumwart_intake_refused", "Reports that this process could not use", ["why"]
+)
+
+
+@dataclass
+class Applied:
+    """What became of one batch. Nothing in here is an error: reports repeat and overtake."""
+
+    stored: int = 0
+    """Readings that were newer than what was known."""
+    stale: int = 0
+    kept: int = 0
+    flips: int = 0
+    unknown: set[str] = field(default_factory=set)
+    """Devices or sites that the inventory does not know, or not at the site that spoke."""
+    ahead: dict[str, float] = field(default_factory=dict)
+    """Device or site → seconds by which its agent's clock is too far ahead."""
+
+
+def apply(
+    engine: Engine,
+    messages: Sequence[Report],
+    now: datetime,
+    settings: Settings,
+    sites: Sequence[str] | None = None,
+) -> Applied:
+    """Store one batch of reports in one transaction; safe to repeat, in any order.
+
+    `sites`: for each message the site that sent it. A site speaks only for its own devices; what
+    it says of others counts as unknown. None: the sender is trusted.
+    """
+    done = Applied()
+    said, done.ahead = set_back(messages, now)
+    about = {m.device for m in messages if not isinstance(m, Heartbeat)}
+    with session(engine) as opened:
+        devices = lock_devices(opened, about)
+        readings: dict[str, list[Reading]] = {}
+        beats: list[Heartbeat] = []
+        for place, message in enumerate(said):
+            sender = sites[place] if sites else None
+            if isinstance(message, Heartbeat):
+                if sender in (None, message.site):
+                    beats.append(message)
+                else:
+                    done.unknown.add(message.site)
+                continue
+            known = devices.get(message.device)
+            if known is None or sender not in (None, known.site):
+                done.unknown.add(message.device)
+            elif isinstance(message, Outcome):
+                apply_outcome(opened, message, now)
+            else:
+                readings.setdefault(message.device, []).append(message)
+        opened.flush()
+        _store(opened, devices, readings, done, now=now, settings=settings)
+        _contact(opened, beats, done)
+    return done
+
+
+def _store(
+    session: Session,
+    devices: dict[str, Known],
+    readings: dict[str, list[Reading]],
+    done: Applied,
+    *,
+    now: datetime,
+    settings: Settings,
+) -> None:
+    states = load_states(session, devices.keys())
+    rooms = expected_of(session, now, settings)
+    kept: list[dict[str, Any]] = []
+    flips: list[dict[str, Any]] = []
+    changed: list[State] = []
+    for device, known in devices.items():
+        state = states.get(device)
+        before = state
+        for reading in sorted(readings.get(device, ()), key=lambda r: r.taken_at):
+            if state is not None and reading.taken_at <= state["taken_at"] <= now + AHEAD:
+                done.stale += 1
+                continue
+            state, keep = fold(state, reading)
+            done.stored += 1
+            if keep:
+                kept.append(keep)
+        if state is None:
+            continue
+        used = used_since_clean(state)
+        if used:
+            state = state | {"clean_run_id": None}
+        if state is not before:
+            flip = settle(device, known, state, verdict(known, state, rooms, now, settings), now)
+            if flip:
+                flips.append(flip)
+            changed.append(state)
+    if changed:
+        session.execute(upsert(session, STATE), changed)
+    if kept:
+        session.execute(insert(SQLModel.metadata.tables["reading"]), kept)
+    write_flips(session, flips)
+    done.kept, done.flips = len(kept), len(flips)
+
+
+def _contact(session: Session, beats: Collection[Heartbeat], done: Applied) -> None:
+    """The newest heartbeat of each site."""
+    if not beats:
+        return
+    newest = {beat.site: beat for beat in sorted(beats, key=lambda b: b.at)}
+    known = set(session.exec(select(Site.id).where(col(Site.id).in_(newest))))
+    done.unknown |= newest.keys() - known
+    rows = [
+        {
+            "site_id": site,
+            "at": beat.at,
+            "ahead_s": done.ahead.get(site, 0.0),
+            "version": text(beat.version, 63),
+            "revision": beat.revision,
+            "targets": beat.targets,
+            "polls": beat.polls,
+            "late": beat.late,
+        }
+        for site, beat in sorted(newest.items())
+        if site in known
+    ]
+    if rows:
+        table = SQLModel.metadata.tables[str(AgentContact.__tablename__)]
+        session.execute(upsert(session, table, newer="at"), rows)
+
+
+class _Intake:
+    """The loop of one process, and what it has already complained about."""
+
+    def __init__(self, engine: Engine, settings: Settings, clock: Callable[[], datetime]) -> None:
+        self._engine = engine
+        self._settings = settings
+        self._clock = clock
+        self._told: set[str] = set()
+
+    async def work(self, queue: asyncio.Queue[Delivery]) -> None:
+        while True:
+            deliveries = [await queue.get()]
+            if queue.qsize() < BATCH - 1:
+                await asyncio.sleep(LINGER_S)
+            while len(deliveries) < BATCH and not queue.empty():
+                deliveries.append(queue.get_nowait())
+            await self._store(deliveries)
+            for delivery in deliveries:
+                await delivery.ack()
+
+    async def _store(self, deliveries: Sequence[Delivery]) -> None:
+        """Returns when every message is stored or given up for good."""
+        batch: list[tuple[Report, str]] = []
+        for delivery in deliveries:
+            message = self._decode(delivery)
+            if message is not None:
+                batch.append((message, delivery.subject.partition(".")[2]))
+        if not batch:
+            return
+        try:
+            await self._apply(batch)
+        except Exception:  # noqa: BLE001  (tried again alone, and logged there)
+            if len(batch) > 1:
+                log.warning("a batch of %d reports failed; each is tried alone", len(batch))
+            for message, site in batch:
+                await self._apply_alone(message, site)
+
+    async def _apply_alone(self, message: Report, site: str) -> None:
+        try:
+            await self._apply([(message, site)])
+        except Exception:
+            REFUSED.labels("poison").inc()
+            log.exception("a %s from %s cannot be stored and is dropped", message.type, site)
+
+    async def _apply(self, batch: Sequence[tuple[Report, str]]) -> None:
+        messages, sites = [m for m, _ in batch], [s for _, s in batch]
+        delay = 0.5
+        while True:
+            try:
+                applied = await asyncio.to_thread(
+                    apply, self._engine, messages, self._clock(), self._settings, sites
+                )
+                break
+            except (OperationalError, InterfaceError) as error:
+                # The database is away, not the message wrong: it waits, unacknowledged.
+                log.warning("the database cannot store reports now: %s", error.orig)
+                await asyncio.sleep(delay)
+                delay = min(2 * delay, 10)
+        BATCHES.inc()
+        for kind, count in Counter(m.type for m in messages).items():
+            MESSAGES.labels(kind).inc(count)
+        self._tell(applied)
+
+    def _decode(self, delivery: Delivery) -> Report | None:
+        try:
+            message = decode(delivery.data)
+        except BadMessage as error:
+            REFUSED.labels("bad").inc()
+            log.warning("a message on %s is not one of ours: %s", delivery.subject, error)
+            return None
+        if isinstance(message, Reading | Outcome | Heartbeat):
+            return message
+        REFUSED.labels("bad").inc()
+        log.warning("a %s does not belong on %s", message.type, delivery.subject)
+        return None
+
+    def _tell(self, applied: Applied) -> None:
+        """Log what is odd, once per device or site."""
+        REFUSED.labels("unknown").inc(len(applied.unknown))
+        for name in applied.unknown - self._told:
+            log.warning("reports about %s are ignored: not known at the site that sent them", name)
+        for name, seconds in applied.ahead.items():
+            if f"{name} clock" not in self._told:
+                log.warning("the clock of the agent of %s is %.0f s ahead", name, seconds)
+        if len(self._told) < 10_000:
+            self._told |= applied.unknown | {f"{name} clock" for name in applied.ahead}
+
+
+async def run(bus: Bus, engine: Engine, settings: Settings, clock: Callable[[], datetime]) -> None:
+    """Take reports of all sites until cancelled. A message is acknowledged after its commit, or
+    when it can never be used; one that poisons its batch is found and dropped alone."""
+    queue: asyncio.Queue[Delivery] = asyncio.Queue(4 * BATCH)
+
+    async def fetch() -> None:
+        async for delivery in bus.receive("report.*"):
+            await queue.put(delivery)
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(fetch())
+        group.create_task(_Intake(engine, settings, clock).work(queue))
