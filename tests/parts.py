@@ -3,7 +3,9 @@ where `RAUMWART_ALL_PARTS` is set (the CI does) a missing part is a failure."""
 
 import os
 import shutil
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -28,6 +30,17 @@ def need(program: str) -> Path:
     if found:
         return found
     reason = f"{program} is not installed"
+    if os.environ.get("RAUMWART_ALL_PARTS"):
+        pytest.fail(reason)
+    pytest.skip(reason, allow_module_level=True)
+
+
+def need_module(name: str) -> ModuleType:
+    """The Python package of somebody else that a test compares us with; skips without it."""
+    try:
+        return import_module(name)
+    except ModuleNotFoundError:
+        reason = f"the Python package {name} is not installed"
     if os.environ.get("RAUMWART_ALL_PARTS"):
         pytest.fail(reason)
     pytest.skip(reason, allow_module_level=True)

@@ -1,0 +1,1 @@
+"""The PJLink protocol: text, one session, and bringing a projector to a wished state."""
