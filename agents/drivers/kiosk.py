@@ -1,0 +1,125 @@
+"""Tablets under Fully Kiosk Browser: look, and clear away what a guest left."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from agents.credentials import CredentialProblem, Credentials
+from agents.driver import (
+    Denied,
+    Garbled,
+    Misconfigured,
+    MissingCredential,
+    NoEnd,
+    ResetFailed,
+    TimedOut,
+    Unreachable,
+    WrongDevice,
+)
+from agents.kiosk.info import DeviceInfo
+from agents.kiosk.rest import Complaint, Rest
+from agents.messages import Facts, Order, Target
+
+_CLEAR = {"cookies": "clearCookies", "webstorage": "clearWebstorage", "cache": "clearCache"}
+
+
+class Steps(BaseModel):
+    """`order.steps`. Nothing asked for: nothing is done, not even the screen switched on."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    clear: list[Literal["cookies", "webstorage", "cache"]] = []
+    webview: bool = False
+    start_page: bool = False
+    lock: bool = False
+
+    @classmethod
+    def of(cls, order: Order) -> "Steps":
+        try:
+            return cls.model_validate(order.steps)
+        except ValidationError as error:
+            wrong = sorted({str(fault["loc"][0])[:40] for fault in error.errors()})
+            raise Misconfigured(f"steps: {', '.join(wrong)}") from None
+
+    def commands(self) -> list[str]:
+        """In the order that leaves nothing behind: clear first, then load the clean page."""
+        commands = [_CLEAR[place] for place in self.clear]
+        if self.webview:
+            commands.append("resetWebview")
+        if self.start_page:
+            commands.append("loadStartUrl")
+        if self.lock:
+            commands.append("lockKiosk")
+        return ["screenOn", "stopScreensaver", *commands] if commands else []
+
+
+class Kiosk:
+    """Looks at tablets and resets them. Each request is a connection of its own."""
+
+    def __init__(self, credentials: Credentials, state: Path) -> None:
+        self._credentials = credentials
+
+    async def poll(self, target: Target, timeout: timedelta) -> Facts:
+        """Battery, screen, kiosk lock, page, disk, memory and identity, in one request."""
+        rest = self._rest(target)
+        async with _within(timeout, rest):
+            return (await _info(rest, target)).facts()
+
+    async def look(self, target: Target, order: Order, timeout: timedelta) -> Facts:
+        return await self.poll(target, timeout)
+
+    async def act(self, target: Target, order: Order, timeout: timedelta) -> None:
+        """Make sure that it is the right tablet, then send the commands of `Steps` one by one."""
+        commands = Steps.of(order).commands()
+        if not commands:
+            return
+        rest = self._rest(target)
+        command = ""
+        try:
+            async with _within(timeout, rest):
+                await _info(rest, target)
+                for command in commands:
+                    await rest.ask(command)
+        except Complaint as complaint:
+            raise ResetFailed(str(complaint)) from None
+        except (Unreachable, Garbled, Denied) as error:
+            if not command:
+                raise
+            raise NoEnd(f"{command}: {error}") from None
+
+    async def close(self) -> None:
+        """Nothing stays open between two calls."""
+
+    def _rest(self, target: Target) -> Rest:
+        try:
+            return Rest(target, self._credentials.find(target.credential)["password"])
+        except CredentialProblem as problem:
+            raise MissingCredential(str(problem)) from None
+
+
+async def _info(rest: Rest, target: Target) -> DeviceInfo:
+    """What the tablet says of itself. Raises WrongDevice when it is another one."""
+    try:
+        info = DeviceInfo.of(await rest.ask("deviceInfo"))
+    except (Complaint, ValueError) as error:
+        raise Garbled(f"deviceInfo: {error}") from None
+    if target.serial and not info.belongs_to(target.serial):
+        raise WrongDevice(f"not the tablet with the number {target.serial}")
+    return info
+
+
+@asynccontextmanager
+async def _within(timeout: timedelta, rest: Rest) -> AsyncIterator[None]:
+    seconds = timeout.total_seconds()
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError:
+        if rest.heard:
+            raise TimedOut(f"no end within {seconds:g} s") from None
+        raise Unreachable(f"no answer within {seconds:g} s") from None
