@@ -16,7 +16,8 @@ class Tablet(TcpDevice):
     """A simulated tablet.
 
     Change it while it runs: `browse(url)` is a guest; `faults["clearCache"] = "text"` makes a
-    command fail; `extra` overrides keys of deviceInfo; `received` holds all commands in order.
+    command fail, and at the command `dies_at` it loses power; `extra` overrides keys of
+    deviceInfo; `received` holds all commands in order.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Tablet(TcpDevice):
         self.drain_per_h = drain_per_h
         self.faults: dict[str, str] = {}
         self.extra: dict[str, Any] = {}
+        self.dies_at = ""
         self.received: list[str] = []
         self._battery = battery
         self._charged_at = time.monotonic()
@@ -91,6 +93,8 @@ class Tablet(TcpDevice):
             return {"status": "Error", "statustext": "Please login"}
         command = asked.get("cmd", "")
         self.received.append(command)
+        if command == self.dies_at:
+            self.mood = Mood.OFF
         if command in self.faults:
             return {"status": "Error", "statustext": self.faults[command]}
         if command == "deviceInfo":

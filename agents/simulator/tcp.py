@@ -63,6 +63,8 @@ class TcpDevice:
             while await reader.read(4096):
                 pass
             raise ConnectionResetError
+        if self._mood is Mood.OFF:
+            raise ConnectionResetError
         if self._mood is Mood.GARBAGE:
             data = GARBAGE
         pieces = [data]
