@@ -1,0 +1,222 @@
+"""What Prometheus is told, read from storage at each scrape: any process may answer."""
+
+import gzip
+from collections.abc import Iterable
+from datetime import datetime
+from importlib.metadata import version
+
+import prometheus_client
+from sqlalchemy import Engine, func, select
+from sqlmodel import Session, col
+
+from fleet import readiness, tally
+from fleet.exposition import CONTENT_TYPE, Family, write
+from fleet.metrics_devices import device_families
+from fleet.settings import Settings
+from inventory import (
+    OPEN_STATES,
+    AgentContact,
+    Device,
+    Feed,
+    Impact,
+    Report,
+    ReportState,
+    ResetRun,
+    Room,
+    RunState,
+    Verdict,
+)
+from inventory.db import reading
+
+VERSION = version("raumwart")
+FINAL = tuple(state for state in RunState if state not in OPEN_STATES)
+
+prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
+
+
+def answer(
+    engine: Engine, now: datetime, zipped: bool, settings: Settings | None = None
+) -> tuple[bytes, dict[str, str]]:
+    """Body and headers for a scrape; `zipped`: the scraper accepts gzip."""
+    headers = {"Content-Type": CONTENT_TYPE, "Vary": "Accept-Encoding"}
+    body = render(engine, now, settings)
+    if zipped:
+        # Level 1: beyond it the time grows faster than the page shrinks.
+        body = gzip.compress(body, compresslevel=1)
+        headers["Content-Encoding"] = "gzip"
+    return body, headers
+
+
+def render(engine: Engine, now: datetime, settings: Settings | None = None) -> bytes:
+    """The whole page. Moments are told as timestamps, never as ages.
+
+    What stands in storage is the same from every process; the counters of the answering process
+    itself (intake, clockwork, memory) come last.
+    """
+    with reading(engine) as session:
+        families = [
+            *_service(),
+            *device_families(session, engine),
+            *_rooms(session, now, settings or Settings()),
+            *_resets(session),
+            *_reports(session),
+            *_agents(session),
+            *_feeds(session),
+        ]
+    return write(families) + prometheus_client.generate_latest()
+
+
+def _service() -> Iterable[Family]:
+    info = Family("raumwart_build_info", "gauge", "Version of the service")
+    info.add(1, version=VERSION)
+    yield info
+
+
+def _rooms(session: Session, now: datetime, settings: Settings) -> Iterable[Family]:
+    verdict = Family("raumwart_room_readiness", "gauge", "Verdict for the next course, 1 = present")
+    start = Family(
+        "raumwart_room_next_course_start_timestamp_seconds",
+        "gauge",
+        "When the next course in the room begins",
+    )
+    active = Family("raumwart_room_course_active", "gauge", "Whether a course is running")
+    usable = Family("raumwart_room_devices_usable", "gauge", "Devices a course could use now")
+    wanted = Family("raumwart_room_devices_wanted", "gauge", "Devices that a course wants")
+    for status in readiness.overview(session, now, settings):
+        where = {"site": status.site.id, "room": status.room.id}
+        verdict.states("verdict", Verdict, status.verdict, **where)
+        active.add(status.running, **where)
+        if status.course is not None and not status.running:
+            start.add(status.course.start.timestamp(), **where)
+        for kind, (have, want, _present) in status.counts.items():
+            usable.add(have, **where, kind=kind)
+            wanted.add(want, **where, kind=kind)
+    return verdict, start, active, usable, wanted
+
+
+def _resets(session: Session) -> Iterable[Family]:
+    results = Family("raumwart_resets_total", "counter", "Resets that came to an end, by result")
+    took = Family(
+        "raumwart_reset_duration_seconds",
+        "histogram",
+        "From the order to the device's word that it finished",
+    )
+    violations = Family(
+        "raumwart_reset_safety_violations_total",
+        "counter",
+        "Resets that ran while a course was running in the room; must stay 0",
+    )
+    underway = Family("raumwart_resets_open", "gauge", "Resets on the way, by state")
+    counted = tally.totals(session)
+    groups = {key[1:3] for key in counted if key[0] == tally.RESULTS}
+    groups |= set(_resettable(session))
+    for site, kind in sorted(groups):
+        for state in FINAL:
+            value = counted[(tally.RESULTS, site, kind, state.value)]
+            results.add(value, site=site, kind=kind, result=state.value)
+    for kind in sorted({kind for _, kind in groups}):
+        _histogram(took, kind, counted)
+    violations.add(counted[(tally.VIOLATIONS,)])
+    rows = session.execute(
+        select(col(Room.site_id), col(ResetRun.state), func.count())
+        .join(Device, col(Device.id) == col(ResetRun.device_id))
+        .join(Room, col(Room.id) == col(Device.room_id))
+        .where(col(ResetRun.state).in_(OPEN_STATES))
+        .group_by(col(Room.site_id), col(ResetRun.state))
+    )
+    open_now = {(site, state): count for site, state, count in rows}
+    for site in sorted({site for site, _ in groups}):
+        for state in RunState:
+            if state in OPEN_STATES:
+                underway.add(open_now.get((site, state), 0), site=site, state=state.value)
+    return results, took, violations, underway
+
+
+def _resettable(session: Session) -> Iterable[tuple[str, str]]:
+    """Site and kind of the devices that have a recipe: their counters begin at 0."""
+    rows = session.execute(
+        select(col(Room.site_id), col(Device.kind))
+        .join(Room, col(Room.id) == col(Device.room_id))
+        .where(col(Device.recipe_id).is_not(None))
+        .distinct()
+    )
+    return ((site, kind.value) for site, kind in rows)
+
+
+def _histogram(family: Family, kind: str, counted: tally.Counts) -> None:
+    name = family.name
+    parts = {
+        suffix: Family(name + suffix, "histogram", "") for suffix in ("_bucket", "_sum", "_count")
+    }
+    for bound in (*map(str, tally.BUCKETS), "+Inf"):
+        parts["_bucket"].add(counted[(tally.DURATION, kind, bound)], kind=kind, le=bound)
+    parts["_sum"].add(counted[(tally.DURATION_SUM, kind)], kind=kind)
+    parts["_count"].add(counted[(tally.DURATION, kind, "+Inf")], kind=kind)
+    for part in parts.values():
+        family.lines.extend(part.lines)
+
+
+def _reports(session: Session) -> Iterable[Family]:
+    open_now = Family("raumwart_reports_open", "gauge", "Reports that are not done")
+    oldest = Family(
+        "raumwart_report_oldest_open_timestamp_seconds", "gauge", "When the oldest of them came in"
+    )
+    rows = session.execute(
+        select(
+            col(Room.site_id),
+            col(Report.impact),
+            func.count(),
+            func.min(col(Report.reported_at)),
+        )
+        .join(Device, col(Device.id) == col(Report.device_id))
+        .join(Room, col(Room.id) == col(Device.room_id))
+        .where(col(Report.state) != ReportState.DONE)
+        .group_by(col(Room.site_id), col(Report.impact))
+    )
+    counts: dict[tuple[str, Impact], int] = {}
+    since: dict[str, datetime] = {}
+    for site, impact, count, first in rows:
+        counts[site, impact] = count
+        since[site] = min(since.get(site, first), first)
+    for site in sorted(session.execute(select(col(Room.site_id)).distinct()).scalars()):
+        for impact in Impact:
+            open_now.add(counts.get((site, impact), 0), site=site, impact=impact.value)
+    for site, first in sorted(since.items()):
+        oldest.add(first.timestamp(), site=site)
+    return open_now, oldest
+
+
+def _agents(session: Session) -> Iterable[Family]:
+    info = Family("raumwart_agent_info", "gauge", "Version of the site's agent")
+    heard = Family(
+        "raumwart_agent_last_contact_timestamp_seconds", "gauge", "When the agent was last heard"
+    )
+    ahead = Family("raumwart_agent_clock_ahead_seconds", "gauge", "How far its clock is ahead")
+    targets = Family("raumwart_agent_targets", "gauge", "Devices that it looks after")
+    polls = Family("raumwart_agent_polls_total", "counter", "Polls since the agent started")
+    late = Family("raumwart_agent_late_polls_total", "counter", "Polls that began too late")
+    rows = session.execute(select(AgentContact).order_by(col(AgentContact.site_id))).scalars()
+    for contact in rows:
+        site = contact.site_id
+        info.add(1, site=site, version=contact.version)
+        heard.add(contact.at.timestamp(), site=site)
+        ahead.add(contact.ahead_s, site=site)
+        targets.add(contact.targets, site=site)
+        polls.add(contact.polls, site=site)
+        late.add(contact.late, site=site)
+    return info, heard, ahead, targets, polls, late
+
+
+def _feeds(session: Session) -> Iterable[Family]:
+    good = Family(
+        "raumwart_feed_last_success_timestamp_seconds",
+        "gauge",
+        "When the timetable was last read in full; 0: never",
+    )
+    max_age = Family(
+        "raumwart_feed_max_age_seconds", "gauge", "From which age on the timetable is in doubt"
+    )
+    for feed in session.execute(select(Feed).order_by(col(Feed.id))).scalars():
+        good.add(feed.good_at.timestamp() if feed.good_at else 0, site=feed.site_id, feed=feed.id)
+        max_age.add(feed.max_age_s, site=feed.site_id, feed=feed.id)
+    return good, max_age
