@@ -1,0 +1,218 @@
+"""Fetches the bytes of a timetable from a file or the web, within bounds and never from inside.
+
+The address of a feed comes from people of one municipality, the request from the service's own
+network: without a guard a feed could read what only this machine may reach. So the name is
+resolved once, every address is judged, and the connection goes to that very address.
+"""
+
+import asyncio
+import ipaddress
+import socket
+import ssl
+import stat
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from urllib.parse import unquote
+
+import certifi
+import httpx
+
+TOTAL_S = 20.0
+"""Name, connection, redirects and body together."""
+STEP_S = 8.0
+"""One connection, or one wait for more bytes."""
+MAX_BYTES = 5 * 1024 * 1024
+MAX_REDIRECTS = 3
+MAX_ADDRESSES = 3
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+PLATFORM = ipaddress.ip_address("168.63.129.16")
+"""A cloud's host service behind an address that looks public."""
+
+
+class FetchFailed(Exception):
+    """`code` is a key of `fleet.timetable.PROBLEMS`; the detail carries no address of a feed,
+    because the address itself is often the secret."""
+
+    def __init__(self, code: str, detail: str = "") -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """`body` is None when the source says that nothing changed."""
+
+    body: bytes | None
+    etag: str = ""
+    modified: str = ""
+
+
+def fetch(url: str, *, etag: str, modified: str, networks: Sequence[str]) -> Fetched:
+    """The timetable at `url`; `etag` and `modified` of the last good reading, or empty.
+
+    `networks`: internal networks (CIDR) that may be read. Blocks at most about TOTAL_S; must not
+    be called on a thread that runs an event loop. Raises FetchFailed.
+    """
+    if url.startswith("file://"):
+        return _read_file(url, etag)
+    allowed = [ipaddress.ip_network(each, strict=False) for each in networks]
+    return asyncio.run(_within_time(url, etag, modified, allowed))
+
+
+def _read_file(url: str, etag: str) -> Fetched:
+    path = Path(unquote(url.removeprefix("file://").removeprefix("localhost")))
+    try:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):  # a pipe would block, a device has no end
+            raise FetchFailed("missing_file", "not a regular file")
+        version = f"{found.st_ino}-{found.st_size}-{found.st_mtime_ns}"
+        if version == etag:
+            return Fetched(None, etag)
+        with path.open("rb") as opened:
+            body = opened.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise FetchFailed("missing_file", error.strerror or "") from None
+    if len(body) > MAX_BYTES:
+        raise FetchFailed("too_large")
+    return Fetched(body, version)
+
+
+async def _within_time(url: str, etag: str, modified: str, allowed: Sequence[Network]) -> Fetched:
+    try:
+        async with asyncio.timeout(TOTAL_S):
+            return await _follow(url, etag, modified, allowed)
+    except (TimeoutError, httpx.TimeoutException):
+        raise FetchFailed("timed_out") from None
+    except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
+        # The text of some of these errors repeats the address.
+        raise FetchFailed("unreachable", type(error).__name__) from None
+
+
+async def _follow(url: str, etag: str, modified: str, allowed: Sequence[Network]) -> Fetched:
+    wanted = httpx.URL(url)
+    headers = {"Accept": "text/calendar, */*;q=0.5", "Accept-Encoding": "identity"}
+    if etag:
+        headers["If-None-Match"] = etag
+    if modified:
+        headers["If-Modified-Since"] = modified
+    # No proxy from the environment: it would resolve the name a second time, unjudged.
+    async with httpx.AsyncClient(timeout=STEP_S, trust_env=False, verify=_trust()) as client:
+        for _ in range(MAX_REDIRECTS + 1):
+            response, body = await _get(client, wanted, headers, allowed)
+            if not response.has_redirect_location:
+                return _answer(response, body)
+            target = wanted.join(response.headers["location"])
+            if wanted.scheme == "https" and target.scheme != "https":
+                raise FetchFailed("refused_address", "redirected to an unencrypted address")
+            wanted = target
+    raise FetchFailed("http_error", "too many redirects")
+
+
+@cache
+def _trust() -> ssl.SSLContext:
+    """The machine's own authorities (a county may have one) and those of the web."""
+    context = ssl.create_default_context()
+    context.load_verify_locations(certifi.where())
+    return context
+
+
+async def _get(
+    client: httpx.AsyncClient, url: httpx.URL, headers: dict[str, str], allowed: Sequence[Network]
+) -> tuple[httpx.Response, bytes]:
+    if url.scheme not in ("http", "https") or not url.host or not 0 < (url.port or 80) < 65536:
+        raise FetchFailed("refused_address", "not an http address")
+    addresses = await _resolve(url, allowed)
+    host = url.netloc.decode("ascii")
+    for place, address in enumerate(addresses):
+        request = client.build_request(
+            "GET",
+            url.copy_with(host=str(address)),
+            headers={**headers, "Host": host},
+            # The certificate is checked for the name, not for the address.
+            extensions={"sni_hostname": url.raw_host.decode("ascii")},
+        )
+        try:
+            response = await client.send(request, stream=True)
+        except (httpx.ConnectError, httpx.ConnectTimeout):
+            if place == len(addresses) - 1:
+                raise
+            continue
+        try:
+            return response, await _read(response)
+        finally:
+            await response.aclose()
+    raise FetchFailed("unreachable", "the name has no address")
+
+
+async def _resolve(url: httpx.URL, allowed: Sequence[Network]) -> list[Address]:
+    port = url.port or (443 if url.scheme == "https" else 80)
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(
+            url.raw_host.decode("ascii"), port, type=socket.SOCK_STREAM
+        )
+    except OSError:
+        raise FetchFailed("unreachable", "the name is not known") from None
+    addresses = list(dict.fromkeys(ipaddress.ip_address(entry[4][0]) for entry in found))
+    for address in addresses:
+        if not may_read(address, allowed):
+            raise FetchFailed("refused_address", "an internal address")
+    return addresses[:MAX_ADDRESSES]
+
+
+def may_read(address: Address, allowed: Iterable[Network]) -> bool:
+    """Whether a timetable may be read from there: public, or in a network named for it."""
+    embedded = _embedded(address)
+    if embedded is not None:
+        return may_read(embedded, allowed)
+    if any(address in network for network in allowed):
+        return True
+    return address.is_global and not address.is_multicast and address != PLATFORM
+
+
+def _embedded(address: Address) -> ipaddress.IPv4Address | None:
+    """The IPv4 address that an IPv6 address leads to (mapped, NAT64, 6to4)."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return None
+    if address in NAT64:
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address.sixtofour
+
+
+async def _read(response: httpx.Response) -> bytes:
+    body = bytearray()
+    async for chunk in response.aiter_raw():
+        body += chunk
+        if len(body) > MAX_BYTES:
+            raise FetchFailed("too_large")
+    encoding = response.headers.get("content-encoding", "identity").lower()
+    if encoding == "identity" or not body:
+        return bytes(body)
+    if encoding not in ("gzip", "deflate"):
+        raise FetchFailed("not_a_calendar", "packed in an unknown way")
+    try:
+        # Not httpx's own decoder: that one unpacks without a limit.
+        whole = zlib.decompressobj(wbits=47).decompress(bytes(body), MAX_BYTES + 1)
+    except zlib.error:
+        raise FetchFailed("not_a_calendar", "broken packing") from None
+    if len(whole) > MAX_BYTES:
+        raise FetchFailed("too_large")
+    return whole
+
+
+def _answer(response: httpx.Response, body: bytes) -> Fetched:
+    if response.status_code == httpx.codes.NOT_MODIFIED:
+        return Fetched(None)
+    if response.status_code != httpx.codes.OK:
+        raise FetchFailed("http_error", f"status {response.status_code}")
+    etag = response.headers.get("etag", "")
+    modified = response.headers.get("last-modified", "")
+    # What does not fit into its column is not sent back cut off, but not at all.
+    return Fetched(body, etag if len(etag) <= 200 else "", modified if len(modified) <= 100 else "")

@@ -1,0 +1,216 @@
+"""Reads the timetables, and says when a room is used and how long that may be believed.
+
+A feed that cannot be read in full never means that a room is free: what is known stays, the feed
+is in doubt, and nothing in its rooms is reset on its word.
+"""
+
+import logging
+from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from sqlalchemy import ColumnElement, Engine, and_, func, or_, update
+from sqlmodel import Session, col, select
+
+from fleet import courses
+from fleet.feeds import FetchFailed, fetch
+from fleet.ical import Contents, read_apart
+from fleet.settings import Settings
+from inventory import Course, Feed, Room, Site
+from inventory.db import session
+
+log = logging.getLogger(__name__)
+
+BEFORE = timedelta(days=1)
+AHEAD = timedelta(days=60)
+AT_ONCE = 4
+"""So many feeds are read at the same time."""
+MANY = 3
+"""From so many future courses on, losing more than half of them at once is not believed."""
+
+PROBLEMS: dict[str, str] = {
+    "unreachable": "The timetable's server does not answer.",
+    "timed_out": "The timetable's server answers too slowly.",
+    "http_error": "The timetable's server refuses or has an error.",
+    "missing_file": "The timetable's file cannot be read.",
+    "refused_address": "The timetable's address leads into an internal network not allowed.",
+    "too_large": "The timetable is larger than 5 MB.",
+    "not_a_calendar": "What came is not a calendar; perhaps a page that asks to sign in.",
+    "unreadable": "The calendar is damaged or cut off.",
+    "partly_unreadable": "Some courses of the calendar cannot be read.",
+    "too_many": "The calendar holds more courses than any timetable.",
+    "too_slow": "Reading the calendar takes too long.",
+    "unknown_room": "The place of some courses is no room of this site.",
+    "shrunk": "More than half of the coming courses are gone at once; somebody must confirm this.",
+}
+"""What `Feed.problem` may say → a sentence for people."""
+
+NOT_REACHED = frozenset({"unreachable", "timed_out", "http_error", "missing_file"})
+"""Nothing was read, so nothing is known to be wrong: the last full reading holds until its age."""
+
+
+@dataclass
+class _Answer:
+    problem: str = ""
+    detail: str = ""
+    contents: Contents = field(default_factory=Contents)
+    unchanged: bool = False
+    etag: str = ""
+    modified: str = ""
+
+
+def refresh(engine: Engine, settings: Settings, now: datetime) -> None:
+    """Read every feed that is due and store what it holds; no transaction is open meanwhile.
+
+    Two processes share the feeds between them. Must not run on a thread with an event loop.
+    """
+    due = _take_due(engine, settings, now)
+    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="feed") as pool:
+        under_way = {pool.submit(_read, feed, settings, now): feed for feed in due}
+        for done in as_completed(under_way):
+            feed, answer = under_way[done], done.result()
+            with session(engine) as opened:
+                _store(opened, feed.id, answer, now)
+
+
+def _take_due(engine: Engine, settings: Settings, now: datetime) -> list[Feed]:
+    late = or_(
+        col(Feed.tried_at).is_(None),
+        col(Feed.tried_at) <= now - timedelta(seconds=settings.calendar_s),
+    )
+    taken = []
+    with session(engine) as opened:
+        for feed in opened.exec(select(Feed).where(late).order_by(col(Feed.id))).all():
+            opened.expunge(feed)
+            claim = update(Feed).where(col(Feed.id) == feed.id, late).values(tried_at=now)
+            if opened.connection().execute(claim).rowcount == 1:
+                taken.append(feed)
+    return taken
+
+
+def _read(feed: Feed, settings: Settings, now: datetime) -> _Answer:
+    # Once a day the whole body: "not modified" would otherwise hide what the window has reached.
+    same_day = feed.good_at is not None and feed.good_at.date() == now.date()
+    known = same_day and not feed.problem
+    try:
+        fetched = fetch(
+            feed.url,
+            etag=feed.etag if known else "",
+            modified=feed.modified if known else "",
+            networks=settings.calendar_networks,
+        )
+    except FetchFailed as failed:
+        return _Answer(failed.code, failed.detail)
+    if fetched.body is None:
+        return _Answer(unchanged=True) if known else _Answer("http_error", "nothing was sent")
+    contents = read_apart(fetched.body, now - BEFORE, now + AHEAD)
+    return _Answer(
+        contents.problem,
+        contents.detail,
+        contents,
+        etag=fetched.etag,
+        modified=fetched.modified,
+    )
+
+
+def _store(session: Session, feed_id: str, answer: _Answer, now: datetime) -> None:
+    feed = session.get(Feed, feed_id, with_for_update=True)
+    if feed is None or feed.tried_at != now:
+        return  # deleted, or read again by somebody who is newer
+    # Resets are claimed under the same lock: no order is sent on a timetable just replaced.
+    session.exec(select(Site.id).where(Site.id == feed.site_id).with_for_update(key_share=True))
+    before = feed.problem
+    if answer.problem in NOT_REACHED:
+        # A feed in doubt does not become credible by going away.
+        if not before or before in NOT_REACHED:
+            feed.problem, feed.detail = answer.problem, answer.detail[:500]
+    elif answer.unchanged:
+        feed.problem, feed.good_at = "", now
+    else:
+        _take_over(session, feed, answer, now)
+    if feed.problem != before:
+        log.warning("timetable %s: %s", feed.id, feed.problem or "read in full again")
+
+
+def _take_over(session: Session, feed: Feed, answer: _Answer, now: datetime) -> None:
+    """Store what could be read; only a full reading is believed to be all there is."""
+    told = answer.contents.occurrences
+    lessons, lost = courses.find_rooms(session, feed, told)
+    lost = [each for each in lost if not each.cancelled and each.end > now]
+    problem, detail = answer.problem, answer.detail
+    if not problem and lost:
+        places = sorted({each.location or "(none)" for each in lost})
+        problem, detail = "unknown_room", f"{len(lost)} courses: {', '.join(places[:5])}"
+    coming = sum(lesson.told.start > now for lesson in lessons)
+    expected = _coming(session, feed, now)
+    if not problem and expected >= MANY and 2 * coming < expected:
+        problem, detail = "shrunk", f"{coming} instead of {expected}"
+    courses.store(session, feed, lessons, now, full=not problem)
+    feed.problem, feed.detail = problem, detail[:500]
+    feed.etag, feed.modified = ("", "") if problem else (answer.etag, answer.modified)
+    if not problem:
+        feed.good_at = now
+
+
+def _coming(session: Session, feed: Feed, now: datetime) -> int:
+    return session.exec(
+        select(func.count()).where(
+            Course.feed_id == feed.id, Course.start > now, col(Course.cancelled).is_(False)
+        )
+    ).one()
+
+
+def confirm(session: Session, feed_id: str, now: datetime) -> None:
+    """Somebody says that a feed which shrank is right: what it holds next counts.
+
+    Until that reading the feed stays in doubt, so no reset is sent in between.
+    """
+    gone = session.exec(select(Course.id).where(Course.feed_id == feed_id, Course.start > now))
+    courses.remove(session, [course_id for course_id in gone if course_id is not None])
+    session.execute(update(Feed).where(col(Feed.id) == feed_id).values(tried_at=None))
+
+
+def busy(
+    session: Session, room_ids: Collection[str], start: datetime, end: datetime
+) -> Sequence[Course]:
+    """The courses that overlap [start, end) in these rooms and are not cancelled, by start."""
+    return session.exec(
+        select(Course)
+        .where(
+            col(Course.room_id).in_(room_ids),
+            col(Course.cancelled).is_(False),
+            Course.start < end,
+            Course.end > start,
+        )
+        .order_by(col(Course.start), col(Course.id))
+    ).all()
+
+
+def trusted_until(
+    session: Session, room_ids: Collection[str], now: datetime
+) -> dict[str, datetime]:
+    """Room → until when its calendar may be believed, for every feed of it was read in full.
+
+    A room without a feed, or with one in doubt or too old, is not in the answer.
+    """
+    feeds = session.exec(
+        select(Room.id, Feed.problem, Feed.good_at, Feed.max_age_s)
+        .join(Feed, belongs())
+        .where(col(Room.id).in_(room_ids))
+    )
+    until: dict[str, datetime] = {}
+    doubtful: set[str] = set()
+    for room, problem, good_at, max_age_s in feeds:
+        if good_at is None or (problem and problem not in NOT_REACHED):
+            doubtful.add(room)
+            continue
+        limit = good_at + timedelta(seconds=max_age_s)
+        until[room] = min(until.get(room, limit), limit)
+    return {r: limit for r, limit in until.items() if r not in doubtful and limit > now}
+
+
+def belongs() -> ColumnElement[bool]:
+    """Join condition: a feed of the room itself, or of its whole site."""
+    room, site = col(Feed.room_id), col(Feed.site_id)
+    return or_(room == col(Room.id), and_(room.is_(None), site == col(Room.site_id)))
