@@ -1,0 +1,66 @@
+"""`python -m agents --site north --bus nats://hub:4222 --credentials DIR --state DIR`"""
+
+import argparse
+import asyncio
+import logging
+import signal
+import sys
+from pathlib import Path
+
+from agents.agent import Agent, StateTaken
+from agents.bus import open_bus
+from agents.credentials import Credentials
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """0 after SIGTERM or SIGINT, 2 for a setting that makes no sense, 1 for what else is wrong."""
+    asked = _parser().parse_args(arguments)
+    logging.basicConfig(level=asked.log.upper(), format="%(levelname)s %(name)s %(message)s")
+    try:
+        asyncio.run(_serve(asked))
+    except ValueError as error:
+        return _complain(str(error), 2)
+    except (StateTaken, OSError) as error:
+        return _complain(str(error), 1)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m agents", description="Raumwart's agent.")
+    parser.add_argument(
+        "--site", action="append", required=True, help="whose devices to serve; may be repeated"
+    )
+    parser.add_argument("--bus", required=True, help="nats://host:port, see agents/bus_nats.py")
+    parser.add_argument(
+        "--credentials", type=Path, required=True, help="folder with the devices' secrets"
+    )
+    parser.add_argument("--state", type=Path, required=True, help="folder that outlives the agent")
+    parser.add_argument("--log", default="info", choices=["debug", "info", "warning", "error"])
+    return parser
+
+
+def _complain(text: str, code: int) -> int:
+    sys.stderr.write(f"agent: {text}\n")
+    return code
+
+
+async def _serve(asked: argparse.Namespace) -> None:
+    if not asked.credentials.is_dir():
+        raise ValueError(f"there is no folder {asked.credentials}")
+    if asked.bus == "local:":
+        raise ValueError("'local:' ends with this process; an agent of its own needs nats://…")
+    bus = await open_bus(asked.bus)
+    try:
+        agent = Agent(asked.site, bus, Credentials(asked.credentials), asked.state)
+        work = asyncio.create_task(agent.run())
+        for name in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(name, work.cancel)
+        await asyncio.wait([work])
+        if not work.cancelled():
+            work.result()
+    finally:
+        await bus.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

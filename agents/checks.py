@@ -1,0 +1,49 @@
+"""May this order be carried out now? The agent's own look at clock, roster and calendar."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from agents.messages import Order, Roster
+
+ROSTER_MAX_AGE = timedelta(hours=48)
+"""Older, and its copy of the calendar has run out."""
+SKEW = timedelta(seconds=60)
+"""How far the agent's clock may be behind the centre's."""
+EARLY = timedelta(seconds=60)
+"""A course counts as running this long before its start: people come early."""
+
+
+def refusal(order: Order, roster: Roster | None, now: datetime) -> str:
+    """Why not, as a code; empty when it may. Pure.
+
+    `expired`, `too_early`, `no_roster`, `roster_old`, `clock_in_doubt`, `unknown_device`,
+    `wrong_room`, `calendar_in_doubt`, `course_running`, `too_late`.
+    """
+    return next((code for code, wrong in _complaints(order, roster, now) if wrong), "")
+
+
+def next_start(order: Order, roster: Roster, now: datetime) -> datetime | None:
+    """When the next course in the room begins, by the centre's word or the agent's own copy."""
+    starts = [busy.start for busy in roster.busy if busy.room == order.room and busy.start > now]
+    if order.next_start:
+        starts.append(order.next_start)
+    return min(starts, default=None)
+
+
+def _complaints(order: Order, roster: Roster | None, now: datetime) -> Iterator[tuple[str, object]]:
+    """(code, whether it applies), the first that does decides."""
+    yield "expired", now > order.not_after
+    yield "too_early", now < order.not_before
+    yield "no_roster", roster is None
+    assert roster
+    yield "roster_old", now - roster.sent_at > ROSTER_MAX_AGE
+    yield "clock_in_doubt", roster.sent_at - now > SKEW
+    target = next((one for one in roster.targets if one.device == order.device), None)
+    yield "unknown_device", target is None or order.site != roster.site
+    yield "wrong_room", target and target.room != order.room
+    trusted_until = roster.trusted_until.get(order.room)
+    yield "calendar_in_doubt", trusted_until is None or trusted_until < now
+    courses = [busy for busy in roster.busy if busy.room == order.room]
+    yield "course_running", any(busy.start - EARLY <= now < busy.end for busy in courses)
+    start = next_start(order, roster, now)
+    yield "too_late", start and start < now + timedelta(seconds=order.max_runtime_s)

@@ -1,0 +1,434 @@
+"""The worker: an order is checked, done at most once, looked at again, and always answered."""
+
+import asyncio
+import sqlite3
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agents.checks import refusal
+from agents.credentials import Credentials
+from agents.driver import Driver
+from agents.journal import Journal
+from agents.messages import Busy, Order, Outcome, Roster, Step, Target
+from agents.worker import Worker
+from tests.line_device import LineDevice, LineDriver
+from tests.virtual_clock import START, VirtualClock, settle, until
+
+NOW = START
+
+
+def minutes(number: float) -> datetime:
+    return NOW + timedelta(minutes=number)
+
+
+def a_roster(port: int = 1, devices: int = 1, **changes: Any) -> Roster:
+    targets = [
+        Target(
+            device=f"d{n}", room="r1", kind="laptop", driver="line", address="127.0.0.1", port=port
+        )
+        for n in range(1, devices + 1)
+    ]
+    fields: dict[str, Any] = {
+        "site": "north",
+        "revision": 1,
+        "sent_at": minutes(-5),
+        "targets": targets,
+        "busy": [],
+        "trusted_until": {"r1": minutes(20)},
+    }
+    return Roster(**{**fields, **changes})
+
+
+def an_order(**changes: Any) -> Order:
+    fields: dict[str, Any] = {
+        "id": "7.1",
+        "site": "north",
+        "device": "d1",
+        "room": "r1",
+        "not_before": minutes(-1),
+        "not_after": minutes(10),
+        "max_runtime_s": 120,
+    }
+    return Order(**{**fields, **changes})
+
+
+def busy(start: float, end: float, room: str = "r1") -> Busy:
+    return Busy(room=room, start=minutes(start), end=minutes(end))
+
+
+@pytest.mark.parametrize(
+    ("order", "roster", "reason"),
+    [
+        ({}, {}, ""),
+        ({"not_after": minutes(0)}, {}, ""),
+        ({"not_after": minutes(-0.01)}, {}, "expired"),
+        ({"not_before": minutes(0)}, {}, ""),
+        ({"not_before": minutes(0.01)}, {}, "too_early"),
+        ({}, {"sent_at": NOW - timedelta(hours=48)}, ""),
+        ({}, {"sent_at": NOW - timedelta(hours=48, seconds=1)}, "roster_old"),
+        ({}, {"sent_at": NOW + timedelta(seconds=61)}, "clock_in_doubt"),
+        ({"device": "d9"}, {}, "unknown_device"),
+        ({"site": "south"}, {}, "unknown_device"),
+        ({"room": "r2"}, {}, "wrong_room"),
+        ({}, {"trusted_until": {}}, "calendar_in_doubt"),
+        ({}, {"trusted_until": {"r2": minutes(20)}}, "calendar_in_doubt"),
+        ({}, {"trusted_until": {"r1": minutes(-0.01)}}, "calendar_in_doubt"),
+        ({}, {"busy": [busy(-30, 30)]}, "course_running"),
+        ({}, {"busy": [busy(0, 30)]}, "course_running"),
+        ({}, {"busy": [busy(1, 30)]}, "course_running"),
+        ({}, {"busy": [busy(-30, 0)]}, ""),
+        ({}, {"busy": [busy(-30, 30, room="r2")]}, ""),
+        ({}, {"busy": [busy(1.9, 30)]}, "too_late"),
+        ({}, {"busy": [busy(2, 30)]}, ""),
+        ({"next_start": minutes(1.9)}, {}, "too_late"),
+        ({"next_start": minutes(-1)}, {}, "too_late"),
+        ({"next_start": minutes(2)}, {}, ""),
+    ],
+)
+def test_the_agents_own_look_at_clock_roster_and_calendar(
+    order: dict[str, Any], roster: dict[str, Any], reason: str
+) -> None:
+    assert refusal(an_order(**order), a_roster(**roster), NOW) == reason
+
+
+def test_without_a_roster_nothing_is_done() -> None:
+    assert refusal(an_order(), None, NOW) == "no_roster"
+
+
+class Bench:
+    """A worker on virtual time, a device on a real socket, a journal on the disk."""
+
+    def __init__(self, folder: Path, device: LineDevice) -> None:
+        self.folder = folder
+        self.time = VirtualClock()
+        self.device = device
+        self.roster: Roster | None = a_roster(device.port, devices=5)
+        self.answers: list[Outcome] = []
+        self.acks = 0
+        self.locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self.drivers: dict[str, Driver] = {"line": LineDriver(Credentials(None), folder)}
+        self.tasks: list[asyncio.Task[None]] = []
+        self.start()
+
+    def start(self, **options: Any) -> None:
+        self.journal = Journal(self.folder / "orders.db")
+        self.worker = Worker(
+            self.drivers,
+            lambda _site: self.roster,
+            lambda _site, outcome: self.answers.append(outcome),
+            self.locks,
+            self.journal,
+            self.time.clock,
+            **options,
+        )
+        self.worker.recover()
+
+    async def crash(self) -> None:
+        """The process dies: nothing more is written, and every lock is gone with it."""
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+        self.tasks.clear()
+        self.journal.close()
+
+    def send(self, order: Order) -> asyncio.Task[None]:
+        async def ack() -> None:
+            self.acks += 1
+
+        task = asyncio.create_task(self.worker.handle(order, ack))
+        self.tasks.append(task)
+        return task
+
+    @property
+    def steps(self) -> list[tuple[str, str]]:
+        return [(outcome.step.value, outcome.reason) for outcome in self.answers]
+
+
+def on_bench(
+    check: Callable[[Bench], Awaitable[None]],
+) -> Callable[[Path], None]:
+    def test(tmp_path: Path) -> None:
+        async def run() -> None:
+            async with asyncio.timeout(20), a_bench(tmp_path) as bench:
+                await check(bench)
+
+        asyncio.run(run())
+
+    test.__name__ = check.__name__
+    return test
+
+
+@asynccontextmanager
+async def a_bench(folder: Path) -> AsyncIterator[Bench]:
+    device = await LineDevice().start()
+    bench = Bench(folder, device)
+    yield bench
+    await bench.crash()
+    await device.stop()
+
+
+@on_bench
+async def test_an_order_is_accepted_acted_and_looked_at(bench: Bench) -> None:
+    sent = bench.send(an_order(settle_s=30))
+    await until(lambda: len(bench.answers) == 2)
+    assert bench.device.looks == 0
+    await bench.time.advance(30)
+    await sent
+    accepted, acted, looked = bench.answers
+    assert [one.step for one in bench.answers] == [Step.ACCEPTED, Step.ACTED, Step.LOOKED]
+    assert accepted.started_at == NOW
+    assert acted.finished_at == NOW
+    assert looked.at == NOW + timedelta(seconds=30)
+    assert looked.facts == {"serial": "S1", "power": "on", "reset_id": "7.1"}
+    assert bench.device.resets == ["7.1"]
+    assert bench.acks == 1
+
+
+@on_bench
+async def test_the_same_order_again_is_answered_from_memory(bench: Bench) -> None:
+    await bench.send(an_order())
+    first = list(bench.answers)
+    await bench.send(an_order())
+    await bench.crash()
+    bench.answers.clear()
+    bench.start()
+    bench.time.seconds = 3600  # long dead, and yet answered with what it became
+    bench.answers.clear()
+    await bench.send(an_order())
+    assert bench.answers == first
+    assert bench.device.resets == ["7.1"]
+    assert bench.acks == 3
+
+
+@on_bench
+async def test_a_refusal_is_remembered_too(bench: Bench) -> None:
+    await bench.send(an_order(not_before=minutes(1)))
+    bench.time.seconds = 120
+    await bench.send(an_order(not_before=minutes(1)))
+    assert bench.steps == [("refused", "too_early")] * 2
+    assert bench.device.resets == []
+
+
+@on_bench
+async def test_a_second_reset_of_a_device_is_refused_while_one_runs(bench: Bench) -> None:
+    bench.device.gate.clear()
+    running = bench.send(an_order())
+    await bench.device.began.wait()
+    await bench.send(an_order())  # the same one again: neither refused nor repeated
+    assert bench.steps == [("accepted", "")]
+    await bench.send(an_order(id="8.1"))
+    assert bench.steps[-1] == ("refused", "busy")
+    bench.device.gate.set()
+    await running
+    assert bench.device.resets == ["7.1"]
+
+
+@on_bench
+async def test_devices_are_reset_side_by_side_up_to_the_limit(bench: Bench) -> None:
+    bench.start(at_once=3)
+    bench.device.gate.clear()
+    sent = [bench.send(an_order(id=f"{n}.1", device=f"d{n}")) for n in range(1, 6)]
+    await until(lambda: len(bench.device.resets) == 3)
+    await asyncio.sleep(0.05)
+    assert len(bench.device.resets) == 3
+    bench.device.gate.set()
+    await asyncio.gather(*sent)
+    assert len(bench.device.resets) == 5
+    assert bench.device.most_connected == 3
+
+
+@on_bench
+async def test_an_order_that_waited_too_long_is_refused_after_all(bench: Bench) -> None:
+    async with bench.locks["d1"]:  # the poller is looking
+        sent = bench.send(an_order())
+        await settle()
+        bench.time.seconds = 601
+    await sent
+    assert bench.steps == [("refused", "expired")]
+    assert bench.device.resets == []
+
+
+@on_bench
+async def test_a_course_that_appears_while_an_order_waits_is_respected(bench: Bench) -> None:
+    async with bench.locks["d1"]:
+        sent = bench.send(an_order())
+        await settle()
+        bench.roster = a_roster(bench.device.port, busy=[busy(0, 60)])
+    await sent
+    assert bench.steps == [("refused", "course_running")]
+
+
+@on_bench
+async def test_the_poller_is_kept_out_until_the_look_is_done(bench: Bench) -> None:
+    bench.device.gate.clear()
+    sent = bench.send(an_order(settle_s=10))
+    await bench.device.began.wait()
+    assert bench.locks["d1"].locked()
+    bench.device.gate.set()
+    await until(lambda: bench.steps[-1] == ("acted", ""))
+    assert bench.locks["d1"].locked()
+    await bench.time.advance(10)
+    await sent
+    assert not bench.locks["d1"].locked()
+
+
+@pytest.mark.parametrize(
+    ("mood", "steps", "permanent"),
+    [
+        ("in use", [("refused", "in_use")], False),
+        ("fails", [("failed", "reset_failed")], False),
+        ("no end", [("unknown", "no_end")], False),
+        ("denied", [("failed", "denied")], True),
+        ("off", [("failed", "unreachable")], False),
+    ],
+)
+def test_what_a_device_may_answer(
+    tmp_path: Path, mood: str, steps: list[tuple[str, str]], permanent: bool
+) -> None:
+    async def run() -> None:
+        async with a_bench(tmp_path) as bench:
+            bench.device.mood = mood
+            if mood == "off":
+                await bench.device.stop()
+            await bench.send(an_order())
+            assert bench.steps == [("accepted", ""), *steps]
+            assert bench.answers[-1].permanent == permanent
+            assert bench.answers[-1].started_at == NOW
+
+    asyncio.run(run())
+
+
+@on_bench
+async def test_a_device_that_never_ends_is_unknown_when_the_next_course_begins(
+    bench: Bench,
+) -> None:
+    bench.device.gate.clear()
+    bench.roster = a_roster(bench.device.port, busy=[busy(1.001 / 60, 60, room="r1")])
+    bench.roster = a_roster(bench.device.port)
+    order = an_order(max_runtime_s=0, next_start=NOW + timedelta(seconds=0.2))
+    began = asyncio.get_running_loop().time()
+    await bench.send(order)
+    assert asyncio.get_running_loop().time() - began < 2  # not the five seconds of grace
+    assert bench.steps == [("accepted", ""), ("unknown", "timed_out")]
+
+
+@on_bench
+async def test_a_bug_in_a_driver_is_unknown_and_not_fatal(bench: Bench) -> None:
+    async def broken(*_: Any) -> None:
+        raise ZeroDivisionError
+
+    bench.drivers["line"].act = broken  # type: ignore[method-assign]
+    await bench.send(an_order())
+    assert bench.steps == [("accepted", ""), ("unknown", "bug")]
+
+
+@on_bench
+async def test_a_device_just_coming_back_is_looked_at_again(bench: Bench) -> None:
+    bench.device.mood = "garbage"
+    sent = bench.send(an_order())
+    await until(lambda: bench.device.looks == 1)
+    await asyncio.sleep(0.02)
+    bench.device.mood = "ok"
+    await bench.time.advance(5)
+    await until(sent.done)
+    assert bench.steps[-1] == ("looked", "")
+    assert bench.answers[-1].at == NOW + timedelta(seconds=5)
+
+
+@on_bench
+async def test_without_a_good_look_nothing_is_proved(bench: Bench) -> None:
+    bench.device.mood = "garbage"
+    sent = bench.send(an_order())
+    for look in range(1, 4):
+        await until(lambda look=look: bench.device.looks == look)  # type: ignore[misc]
+        await asyncio.sleep(0.02)
+        await bench.time.advance(5)
+    await sent
+    assert bench.steps == [("accepted", ""), ("acted", ""), ("unknown", "garbled")]
+
+
+@on_bench
+async def test_another_devices_serial_number_proves_nothing(bench: Bench) -> None:
+    roster = a_roster(bench.device.port)
+    other = roster.targets[0].model_copy(update={"serial": "S2"})
+    bench.roster = roster.model_copy(update={"targets": [other]})
+    await bench.send(an_order())
+    assert bench.steps[-1] == ("unknown", "wrong_device")
+    assert bench.answers[-1].permanent
+
+
+@on_bench
+async def test_an_agent_killed_in_the_middle_answers_unknown_and_never_acts_again(
+    bench: Bench,
+) -> None:
+    bench.device.gate.clear()
+    bench.send(an_order())
+    await bench.device.began.wait()
+    await bench.crash()
+    bench.answers.clear()
+    bench.start()
+    assert ("unknown", "interrupted") in bench.steps
+    await bench.send(an_order())
+    assert bench.steps[-2:] == [("accepted", ""), ("unknown", "interrupted")]
+    assert bench.device.resets == ["7.1"]
+
+
+@on_bench
+async def test_answers_that_no_courier_took_are_sent_after_a_restart(bench: Bench) -> None:
+    await bench.send(an_order())
+    bench.journal.sent(bench.answers[0])
+    await bench.crash()
+    bench.answers.clear()
+    bench.start()
+    assert bench.steps == [("acted", ""), ("looked", "")]
+
+
+@on_bench
+async def test_a_journal_that_cannot_be_written_means_no_reset(bench: Bench) -> None:
+    other = sqlite3.connect(bench.folder / "orders.db", isolation_level=None)
+    other.execute("DROP TABLE known")
+    other.close()
+    await bench.send(an_order())
+    assert bench.steps == [("refused", "no_journal")]
+    assert bench.device.resets == []
+
+
+def test_an_agent_without_a_journal_refuses_everything() -> None:
+    async def run() -> None:
+        answers: list[Outcome] = []
+        worker = Worker(
+            {},
+            lambda _: a_roster(),
+            lambda _, outcome: answers.append(outcome),
+            defaultdict(asyncio.Lock),
+            None,
+            VirtualClock().clock,
+        )
+
+        async def ack() -> None: ...
+
+        worker.recover()
+        await worker.handle(an_order(), ack)
+        assert [one.reason for one in answers] == ["no_journal"]
+
+    asyncio.run(run())
+
+
+def test_the_journal_forgets_only_what_is_long_dead(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "orders.db")
+    order = an_order()
+    done = Outcome(order=order.id, device="d1", step=Step.LOOKED, at=NOW)
+    journal.note(done, order)
+    journal.forget(order.not_after + timedelta(hours=48))
+    assert journal.answers(order.id) == [done]
+    journal.forget(order.not_after + timedelta(hours=48, seconds=1))
+    assert not journal.knows(order.id)
+    assert journal.answers(order.id) == []
+    assert order.not_after.tzinfo is UTC
+    journal.close()
