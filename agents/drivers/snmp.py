@@ -1,0 +1,252 @@
+"""Looks at devices by SNMP v1, v2c and v3: recognise the model once, then read what it knows."""
+
+import asyncio
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from agents.credentials import CredentialProblem, Credentials, Secret
+from agents.driver import (
+    Garbled,
+    Misconfigured,
+    MissingCredential,
+    TimedOut,
+    Unreachable,
+    WrongDevice,
+)
+from agents.messages import Facts, Order, Target
+from agents.snmp_ber import Community, encode_oid
+from agents.snmp_facts import Readings, fact, text
+from agents.snmp_profile import FALLBACK, Probe, Profiles, Source, candidates, load
+from agents.snmp_session import Manner, Session
+from agents.snmp_usm import AUTH, PRIV, Engine, User, Usm
+from agents.snmp_wire import Peer, Wire, resolve
+
+SYS_DESCR, SYS_OBJECT_ID = encode_oid("1.3.6.1.2.1.1.1.0"), encode_oid("1.3.6.1.2.1.1.2.0")
+SYS_NAME = encode_oid("1.3.6.1.2.1.1.5.0")
+_PORT = 161
+_LEARN_AGAIN = 60
+"""Polls after which sources that yielded nothing are tried once more."""
+_MARGIN = 0.95
+"""Of the time allowed; the rest is for finishing what was read."""
+
+
+class Options(BaseModel):
+    """`Target.options` of this driver."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    version: Literal["1", "2c", "3"] = "2c"
+    context: str = Field(default="", max_length=255)
+
+
+@dataclass
+class _Known:
+    """What the driver remembers of a target between polls."""
+
+    peer: Peer
+    identity: tuple[str, str]
+    """sysObjectID and sysDescr, whose change means another device or firmware."""
+    profile: str
+    chosen: dict[str, int | None] = field(default_factory=dict)
+    """Fact → the source that yielded it; None when none did; missing while still learning."""
+    rows: dict[bytes, int] = field(default_factory=dict)
+    absent: set[bytes] = field(default_factory=set)
+    polls: int = 0
+
+
+@cache
+def _profiles() -> Profiles:
+    return load()
+
+
+class Snmp:
+    """One object, one pair of sockets, all SNMP targets of an agent."""
+
+    def __init__(
+        self, credentials: Credentials, state: Path, profiles: Profiles | None = None
+    ) -> None:
+        self._credentials = credentials
+        self._profiles = profiles if profiles is not None else _profiles()
+        self._wire = Wire()
+        self._known: dict[str, _Known] = {}
+        self._engines: dict[tuple[Peer, User], Engine] = {}
+
+    async def poll(self, target: Target, timeout: timedelta) -> Facts:
+        seconds = timeout.total_seconds() * _MARGIN
+        try:
+            async with asyncio.timeout(seconds):
+                peer = await resolve(target.address, target.port or _PORT)
+                manner = self._manner(target, peer)
+                session = Session(self._wire, peer, manner, seconds)
+                return await self._look_at(target, session, peer)
+        except TimeoutError:
+            raise TimedOut from None
+        except OSError as error:
+            raise Unreachable(f"cannot send: {error.strerror}") from None
+        except (Garbled, Unreachable):
+            # An engine that lost its clock would be outside our window for ever.
+            self._forget_engines(target)
+            raise
+
+    async def act(self, target: Target, order: Order, timeout: timedelta) -> None:
+        if order.steps:
+            raise Misconfigured("nothing can be reset by SNMP; use a recipe without steps")
+
+    async def look(self, target: Target, order: Order, timeout: timedelta) -> Facts:
+        return await self.poll(target, timeout)
+
+    async def close(self) -> None:
+        self._wire.close()
+
+    def _manner(self, target: Target, peer: Peer) -> Manner:
+        try:
+            options = Options.model_validate(target.options)
+            secret = self._credentials.find(target.credential)
+            if options.version != "3":
+                return Community(int(options.version != "1"), secret["community"].encode())
+            user = _user(secret)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise Misconfigured(f"option {first['loc'][0]}: {first['msg']}") from None
+        except CredentialProblem as error:
+            raise MissingCredential(str(error)) from None
+        engine = self._engines.setdefault((peer, user), Engine())
+        return Usm(user, engine, options.context.encode())
+
+    def _forget_engines(self, target: Target) -> None:
+        known = self._known.get(target.device)
+        for key in [k for k in self._engines if known is None or k[0] == known.peer]:
+            if known is not None or key[0][0] == target.address:
+                del self._engines[key]
+
+    async def _look_at(self, target: Target, session: Session, peer: Peer) -> Facts:
+        known = self._known.get(target.device)
+        if known is not None and (known.peer != peer or target.profile not in ("", known.profile)):
+            known = None
+        for _ in range(2):
+            if known is None:
+                known = await self._recognise(target, session, peer)
+            readings = Readings()
+            session.absent = known.absent
+            facts = await self._read(known, session, readings)
+            if _identity(readings) == known.identity:
+                return self._finish(target, known, session, facts)
+            known = None
+        raise Garbled("the device says something else of itself each time it is asked")
+
+    async def _recognise(self, target: Target, session: Session, peer: Peer) -> _Known:
+        """The profile of a device, by one question and at most one more."""
+        if target.profile and target.profile not in self._profiles:
+            raise Misconfigured(f"there is no SNMP profile '{target.profile}'")
+        first = Readings(await session.get([SYS_OBJECT_ID, SYS_DESCR]))
+        identity = _identity(first)
+        name = target.profile or await self._best(session, *identity)
+        known = self._known[target.device] = _Known(peer, identity, name)
+        known.absent = session.absent
+        return known
+
+    async def _best(self, session: Session, sys_object_id: str, sys_descr: str) -> str:
+        fits = candidates(self._profiles, sys_object_id, sys_descr)
+        probes = [encode_oid(probe.oid) for _, probe in fits if probe]
+        answers = await session.get(probes) if probes else {}
+        for name, probe in fits:
+            if probe is None or _holds(probe, answers.get(encode_oid(probe.oid))):
+                return name
+        return FALLBACK
+
+    async def _read(self, known: _Known, session: Session, readings: Readings) -> Facts:
+        """All facts of the profile; later sources are asked only where earlier ones are silent."""
+        profile = self._profiles[known.profile]
+        if known.polls % _LEARN_AGAIN == 0:
+            known.chosen = {name: at for name, at in known.chosen.items() if at is not None}
+        known.polls += 1
+        facts: Facts = {}
+        asking = {
+            name: at for name in profile.facts if (at := known.chosen.get(name, 0)) is not None
+        }
+        while asking:
+            sources = {name: profile.facts[name][at] for name, at in asking.items()}
+            await _fetch(sources.values(), known, session, readings)
+            following: dict[str, int] = {}
+            for name, source in sources.items():
+                value = fact(name, source, readings)
+                if value is not None:
+                    facts[name] = value
+                    known.chosen[name] = asking[name]
+                elif name not in known.chosen:
+                    if asking[name] + 1 < len(profile.facts[name]):
+                        following[name] = asking[name] + 1
+                    else:
+                        known.chosen[name] = None
+            asking = following
+        return facts
+
+    def _finish(self, target: Target, known: _Known, session: Session, facts: Facts) -> Facts:
+        serial = str(facts.get("serial", ""))
+        if target.serial and serial and _bare(serial) != _bare(target.serial):
+            self._known.pop(target.device, None)
+            raise WrongDevice(f"serial number {serial!r} instead of {target.serial!r}")
+        vendor = self._profiles[known.profile].vendor
+        if vendor:
+            facts.setdefault("vendor", vendor)
+        facts["profile"] = known.profile
+        if session.first_round_trip is not None:
+            facts["round_trip_s"] = round(session.first_round_trip, 6)
+        return facts
+
+
+async def _fetch(
+    sources: Iterable[Source], known: _Known, session: Session, readings: Readings
+) -> None:
+    scalars: set[bytes] = set() if readings.scalars else {SYS_OBJECT_ID, SYS_DESCR}
+    columns: set[bytes] = set()
+    for source in sources:
+        more_scalars, more_columns = source.needs
+        scalars |= more_scalars
+        columns |= more_columns
+    new_scalars = sorted(scalars - readings.scalars.keys())
+    new_columns = sorted(columns - readings.columns.keys())
+    values = await session.get(new_scalars)
+    tables = await session.tables(new_columns, known.rows) if new_columns else {}
+    known.rows.update({name: len(column.rows) for name, column in tables.items()})
+    readings.add(values, tables)
+
+
+def _identity(readings: Readings) -> tuple[str, str]:
+    return (
+        text(readings.scalars.get(SYS_OBJECT_ID)).lstrip("."),
+        text(readings.scalars.get(SYS_DESCR)),
+    )
+
+
+def _holds(probe: Probe, value: object) -> bool:
+    return value is not None and bool(re.search(probe.matches, text(value)))  # type: ignore[arg-type]
+
+
+def _bare(serial: str) -> str:
+    """A serial number without case and separators."""
+    return re.sub(r"[^0-9a-z]", "", serial.casefold())
+
+
+def _user(secret: Secret) -> User:
+    auth, priv = secret["auth_protocol"].upper(), secret.get("priv_protocol").upper()
+    if auth.replace("-", "") not in AUTH or (priv and priv.replace("-", "") not in PRIV):
+        raise CredentialProblem(
+            f"auth_protocol is one of {', '.join(AUTH)}, priv_protocol one of {', '.join(PRIV)}"
+        )
+    if len(secret["auth_password"]) < 8 or (priv and len(secret["priv_password"]) < 8):
+        raise CredentialProblem("SNMPv3 passwords have at least 8 characters")
+    return User(
+        secret["user"].encode(),
+        auth.replace("-", ""),
+        secret["auth_password"],
+        priv.replace("-", ""),
+        secret["priv_password"] if priv else "",
+    )

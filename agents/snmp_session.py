@@ -1,0 +1,213 @@
+"""Reading values and tables of one agent in as few packets as it allows, whatever it does."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from agents.driver import Denied, DriverError, Garbled, TimedOut, Unreachable
+from agents.snmp_ber import BerError, Index, Kind, Missing, Pdu, Value, decode_ids, encode_pdu
+from agents.snmp_wire import Peer, Wire
+
+MAX_SCALARS = 20
+MAX_ROWS = 2000
+MAX_PACKETS = 150
+_VARBINDS = 60
+"""Asked for per packet: about what fits into one Ethernet frame."""
+_REPEAT = 25
+_UNKNOWN_ROWS = 8
+_ATTEMPTS = 3
+
+TOO_BIG, NO_SUCH_NAME, GEN_ERR, NO_ACCESS, AUTHORIZATION = 1, 2, 5, 6, 16
+
+
+class Manner(Protocol):
+    """How messages are sealed: `Community`, or `Usm` with discovery and reports."""
+
+    @property
+    def version(self) -> int: ...
+
+    def seal(self, message_id: int, pdu: bytes) -> bytes: ...
+
+    def open(self, data: bytes) -> Pdu: ...
+
+    def prologue(self, message_id: int) -> bytes | None:
+        """What must be asked before the first request can be sealed, if anything."""
+
+    def heed(self, report: Pdu) -> None:
+        """Act on a Report so that the request can be sent again. Raises Denied when it cannot."""
+
+
+@dataclass
+class Column:
+    """Rows of one table column, in the order in which the agent told them."""
+
+    rows: dict[Index, Value] = field(default_factory=dict)
+    complete: bool = False
+    """False when a bound or silence cut the walk: a sum over it would be wrong."""
+
+
+@dataclass
+class _Walk:
+    column: bytes
+    cursor: bytes
+    expected: int
+    result: Column = field(default_factory=Column)
+    last: Index = ()
+
+    def take(self, oid: bytes, value: Value) -> bool:
+        """Add one row; False when the column ends here, or the agent goes in circles."""
+        if isinstance(value, Missing) or not oid.startswith(self.column):
+            self.result.complete = True
+            return False
+        try:
+            index = decode_ids(oid[len(self.column) :])
+        except BerError:
+            return False
+        if index <= self.last:
+            # A step back: what came so far is all that this agent will ever tell.
+            self.result.complete = bool(self.result.rows)
+            return False
+        self.result.rows[index] = value
+        self.last, self.cursor = index, oid
+        return len(self.result.rows) < MAX_ROWS
+
+    @property
+    def due(self) -> int:
+        """Rows still expected, and one more to see the end."""
+        return max(self.expected - len(self.result.rows), 0) + 1
+
+
+class Session:
+    """One look at one device. Ends by its own deadline, `timeout` seconds from now."""
+
+    def __init__(self, wire: Wire, peer: Peer, manner: Manner, timeout: float) -> None:
+        self._wire, self._peer, self.manner = wire, peer, manner
+        self._deadline = asyncio.get_running_loop().time() + timeout
+        self._wait = min(max(timeout / (_ATTEMPTS + 0.5), 0.02), 2.0)
+        self.packets = 0
+        self.first_round_trip: float | None = None
+        self.absent: set[bytes] = set()
+        """Scalars that a v1 agent does not have, so that nobody asks again."""
+
+    async def get(self, oids: Sequence[bytes]) -> dict[bytes, Value]:
+        """The values that exist. Raises DriverError."""
+        found: dict[bytes, Value] = {}
+        wanted = [oid for oid in dict.fromkeys(oids) if oid not in self.absent]
+        queue = [wanted[at : at + MAX_SCALARS] for at in range(0, len(wanted), MAX_SCALARS)]
+        while queue:
+            chunk = queue.pop(0)
+            pdu = await self._request(Kind.GET, 0, 0, chunk)
+            if pdu.error == 0:
+                answered = set(chunk)
+                for oid, value in pdu.varbinds:
+                    if oid in answered and not isinstance(value, Missing) and value is not None:
+                        found[oid] = value
+            elif pdu.error in (NO_ACCESS, AUTHORIZATION):
+                raise Denied("the device does not let this user read")
+            elif len(chunk) == 1:
+                self.absent.add(chunk[0])
+            elif pdu.error != TOO_BIG and 1 <= pdu.error_index <= len(chunk):
+                self.absent.add(chunk.pop(pdu.error_index - 1))
+                queue.insert(0, chunk)
+            else:
+                queue[:0] = [chunk[: len(chunk) // 2], chunk[len(chunk) // 2 :]]
+        return found
+
+    async def tables(
+        self, columns: Sequence[bytes], expected: Mapping[bytes, int]
+    ) -> dict[bytes, Column]:
+        """Whole columns, several at a time; `expected` rows per column save packets.
+
+        Never fails: a column that could not be read to its end is not `complete`.
+        """
+        walks = [_Walk(c, c, expected.get(c, _UNKNOWN_ROWS)) for c in dict.fromkeys(columns)]
+        active, size = list(walks), _VARBINDS
+        while active:
+            active.sort(key=lambda walk: walk.due)
+            chunk, repeat = _batch(active, size, 1 if self.manner.version == 0 else _REPEAT)
+            try:
+                pdu = await self._next([walk.cursor for walk in chunk], repeat)
+            except DriverError:
+                break
+            if pdu.error == 0 and pdu.varbinds:
+                finished = _distribute(chunk, pdu)
+            elif pdu.error in (0, TOO_BIG) and len(chunk) * repeat > 1:
+                size = max(min(size, len(chunk) * repeat) // 2, 1)
+                continue
+            else:
+                finished = _failed(chunk, pdu)
+            active = [walk for walk in active if id(walk) not in finished]
+        return {walk.column: walk.result for walk in walks}
+
+    async def _next(self, cursors: list[bytes], repeat: int) -> Pdu:
+        if self.manner.version == 0:
+            return await self._request(Kind.GET_NEXT, 0, 0, cursors)
+        return await self._request(Kind.GET_BULK, 0, repeat, cursors)
+
+    async def _request(self, kind: Kind, first: int, second: int, oids: Sequence[bytes]) -> Pdu:
+        for _ in range(4):
+            number = self._wire.new_id()
+            if prologue := self.manner.prologue(number):
+                await self._ask(number, prologue)
+                number = self._wire.new_id()
+            pdu = encode_pdu(kind, number, first, second, oids)
+            answer = await self._ask(number, self.manner.seal(number, pdu))
+            if answer.kind == Kind.RESPONSE and answer.request_id == number:
+                return answer
+            if answer.kind != Kind.REPORT:
+                raise Garbled("an answer that is no answer")
+        raise Garbled("reports without end instead of an answer")
+
+    async def _ask(self, number: int, message: bytes) -> Pdu:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        left = self._deadline - began
+        attempts = min(_ATTEMPTS, int(left / self._wait))
+        if attempts < 1 or self.packets >= MAX_PACKETS:
+            raise TimedOut("the device answers too slowly to be read in full")
+        self.packets += 1
+        try:
+            answer = await self._wire.ask(
+                self._peer, number, message, self.manner.open, wait=self._wait, attempts=attempts
+            )
+        except Unreachable as error:
+            if self.first_round_trip is not None:
+                raise TimedOut("the device stopped answering half-way") from error
+            raise
+        if self.first_round_trip is None:
+            self.first_round_trip = loop.time() - began
+        if answer.kind == Kind.REPORT:
+            self.manner.heed(answer)
+        return answer
+
+
+def _batch(active: list[_Walk], size: int, most: int) -> tuple[list[_Walk], int]:
+    """As many columns of similar length as fit into one answer, and how many rows of each."""
+    chunk: list[_Walk] = []
+    for walk in active:
+        rows = min(walk.due, most)
+        if chunk and (len(chunk) + 1) * rows > size:
+            break
+        chunk.append(walk)
+    return chunk, max(min(chunk[-1].due, most, size // len(chunk)), 1)
+
+
+def _distribute(chunk: list[_Walk], pdu: Pdu) -> set[int]:
+    """Hand the rows of one answer to their columns; the ids of the walks that ended."""
+    finished: set[int] = set()
+    for at, (oid, value) in enumerate(pdu.varbinds):
+        walk = chunk[at % len(chunk)]
+        if id(walk) not in finished and not walk.take(oid, value):
+            finished.add(id(walk))
+    return finished
+
+
+def _failed(chunk: list[_Walk], pdu: Pdu) -> set[int]:
+    """An error answer ends the column that it names, or all of them."""
+    if not 1 <= pdu.error_index <= len(chunk):
+        return {id(walk) for walk in chunk}
+    walk = chunk[pdu.error_index - 1]
+    # This is how an SNMPv1 agent says that nothing follows.
+    walk.result.complete = pdu.error == NO_SUCH_NAME
+    return {id(walk)}
