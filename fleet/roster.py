@@ -1,0 +1,157 @@
+"""Tells each site's agent what it has to know: its devices, and when their rooms are used."""
+
+import asyncio
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Engine
+from sqlmodel import Session, col, select
+
+from agents.bus import Bus, encode
+from agents.messages import Busy, Roster, Target
+from fleet import timetable
+from fleet.settings import Settings
+from inventory import AgentContact, Device, Room, Service, Site
+from inventory.db import reading
+
+AHEAD = timedelta(hours=48)
+"""How much of the calendar an agent holds, for when the line is down."""
+
+REPEAT = timedelta(minutes=5)
+"""Every roster is sent again so often: the bus may have lost it."""
+
+POLLED = (Service.ACTIVE, Service.REPAIR)
+"""A device in repair is looked at, so that one sees when it is well again; it is never reset."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """The roster that a site was sent last."""
+
+    digest: bytes
+    """Over everything but its revision and time."""
+    revision: int
+    at: datetime
+
+
+def target_of(device: Device, settings: Settings) -> Target:
+    """What an agent has to know of one device."""
+    return Target(
+        device=device.id,
+        room=device.room_id,
+        kind=device.kind.value,
+        driver=device.driver,
+        address=device.address,
+        port=device.port,
+        profile=device.profile,
+        credential=device.credential,
+        serial=device.serial,
+        options=device.options,
+        every_s=settings.poll_s,
+    )
+
+
+def build(session: Session, site_id: str, now: datetime, settings: Settings) -> Roster:
+    """The roster of one site as it would be sent now."""
+    return _build(session, [site_id], now, settings)[0]
+
+
+async def publish_changed(
+    bus: Bus, engine: Engine, settings: Settings, now: datetime, last: dict[str, Published]
+) -> list[str]:
+    """Send every roster that changed, or was not sent for five minutes; returns their sites.
+
+    `last` remembers what was sent, and is written here. A revision is the time of the change in
+    milliseconds, so it also grows over restarts and from one process to the next; should our
+    clock have been set back, it begins above what the agent holds. A site that is gone from the
+    inventory is sent an empty roster, so that its agent stops.
+    """
+    rosters, held = await asyncio.to_thread(_all, engine, now, settings)
+    gone = sorted(last.keys() - {roster.site for roster in rosters})
+    sent = []
+    for roster in [*rosters, *(_empty(site, now) for site in gone)]:
+        before = last.get(roster.site)
+        digest = _digest(roster)
+        if before is None:
+            revision = max(roster.revision, held.get(roster.site, 0) + 1)
+        elif before.digest != digest:
+            revision = max(roster.revision, before.revision + 1)
+        elif now - before.at >= REPEAT:
+            revision = before.revision
+        else:
+            continue
+        message = roster.model_copy(update={"revision": revision})
+        await bus.publish(f"roster.{roster.site}", encode(message))
+        last[roster.site] = Published(digest, revision, now)
+        sent.append(roster.site)
+    for site in gone:
+        del last[site]
+    return sent
+
+
+def _empty(site: str, now: datetime) -> Roster:
+    return Roster(site=site, revision=_revision(now), sent_at=now, targets=[], busy=[])
+
+
+def _revision(now: datetime) -> int:
+    return int(now.timestamp() * 1000)
+
+
+def _all(engine: Engine, now: datetime, settings: Settings) -> tuple[list[Roster], dict[str, int]]:
+    """Every site's roster, and the revision that its agent said it holds."""
+    with reading(engine) as session:
+        sites = session.exec(select(Site.id).order_by(Site.id)).all()
+        held = dict(session.exec(select(AgentContact.site_id, AgentContact.revision)).all())
+        return _build(session, sites, now, settings), held
+
+
+def _build(
+    session: Session, sites: Sequence[str], now: datetime, settings: Settings
+) -> list[Roster]:
+    """The rosters of these sites, read with the same few queries however many they are."""
+    site_of = dict(
+        session.exec(select(Room.id, Room.site_id).where(col(Room.site_id).in_(sites))).all()
+    )
+    devices = session.exec(
+        select(Device)
+        .join(Room, col(Room.id) == col(Device.room_id))
+        .where(col(Room.site_id).in_(sites), col(Device.service).in_(POLLED))
+        .order_by(Device.id)
+    )
+    targets = _by_site((site_of[d.room_id], target_of(d, settings)) for d in devices)
+    # A course that has just ended still counts: courses overrun.
+    since = now - timedelta(seconds=settings.reset_grace_s)
+    courses = timetable.busy(session, list(site_of), since, now + AHEAD)
+    busy = _by_site(
+        (site_of[c.room_id], Busy(room=c.room_id, start=c.start, end=c.end))
+        for c in sorted(courses, key=lambda c: (c.start, c.room_id, c.end))
+    )
+    trusted = timetable.trusted_until(session, list(site_of), now)
+    trust = _by_site((site_of[room], (room, until)) for room, until in sorted(trusted.items()))
+    return [
+        Roster(
+            site=site,
+            revision=_revision(now),
+            sent_at=now,
+            targets=targets[site],
+            busy=busy[site],
+            trusted_until=dict(trust[site]),
+        )
+        for site in sites
+    ]
+
+
+def _by_site(pairs: Iterable[tuple[str, Any]]) -> defaultdict[str, list[Any]]:
+    found: defaultdict[str, list[Any]] = defaultdict(list)
+    for site, thing in pairs:
+        found[site].append(thing)
+    return found
+
+
+def _digest(roster: Roster) -> bytes:
+    text = roster.model_dump_json(exclude={"revision", "sent_at"})
+    return hashlib.sha256(text.encode()).digest()
