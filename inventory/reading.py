@@ -10,7 +10,7 @@ from inventory.columns import json_column, moment, reference, row_number, word
 
 
 class Reading(SQLModel, table=True):
-    """The facts of one poll. Kept when a state changed, else hourly; curves are Prometheus' work."""
+    """The facts of one poll. Kept when a state changed, else hourly; Prometheus keeps curves."""
 
     id: int | None = Field(default=None, sa_column=row_number())
     device_id: str = Field(sa_column=reference("device.id"))

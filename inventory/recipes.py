@@ -1,0 +1,60 @@
+"""The recipes that come with Raumwart, and which one a kind of device gets by default."""
+
+from sqlmodel import Session, select
+
+from inventory.device import DeviceKind
+from inventory.reset import Recipe
+
+LOOK_ONLY = "look-only"
+"""For devices that guests leave nothing on: nothing is done, a fresh look is the proof."""
+
+_LAPTOP = Recipe(
+    id="laptop-reset",
+    name="Laptop: new home for the guest, nothing left of the last one",
+    steps={"tier": "quick", "profile": "standard"},
+    expects={
+        "reset_id": {"is": "order"},
+        "home_clean": True,
+        "residue": 0,
+        "used_since": False,
+    },
+)
+_TABLET = Recipe(
+    id="tablet-reset",
+    name="Tablet: browser emptied, start page, locked to the kiosk",
+    steps={
+        "clear": ["cookies", "webstorage", "cache"],
+        "webview": True,
+        "start_page": True,
+        "lock": True,
+    },
+    expects={"on_start_page": True, "kiosk_locked": True},
+)
+_PROJECTOR = Recipe(
+    id="projector-ready",
+    name="Projector: on, first HDMI input, picture and sound",
+    steps={"power": "on", "input": "31", "mute": False},
+    expects={"power": "on", "input": "31", "picture_muted": False, "sound_muted": False},
+    max_runtime_s=180,
+    lead_s=900,
+)
+_LOOK_ONLY = Recipe(id=LOOK_ONLY, name="Look only: answers, nothing is done")
+
+BUILT_IN = {recipe.id: recipe for recipe in (_LAPTOP, _TABLET, _PROJECTOR, _LOOK_ONLY)}
+
+DEFAULT_RECIPE: dict[DeviceKind, str] = dict.fromkeys(DeviceKind, LOOK_ONLY) | {
+    DeviceKind.LAPTOP: _LAPTOP.id,
+    DeviceKind.TABLET: _TABLET.id,
+    DeviceKind.PROJECTOR: _PROJECTOR.id,
+}
+
+
+def ensure_recipes(session: Session) -> None:
+    """Insert the built-in recipes that are missing; one that somebody edited stays as it is."""
+    present = set(session.exec(select(Recipe.id)))
+    session.add_all(
+        Recipe.model_validate(recipe.model_dump())
+        for recipe in BUILT_IN.values()
+        if recipe.id not in present
+    )
+    session.flush()

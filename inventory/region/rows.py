@@ -1,0 +1,184 @@
+"""What a region file may say, row by row, and how a row becomes columns of a table."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+)
+from sqlmodel import SQLModel
+
+from inventory.course import Feed
+from inventory.device import Device, DeviceKind, Service
+from inventory.place import Room, Site
+from inventory.recipes import DEFAULT_RECIPE
+from inventory.region import spelling
+from inventory.region.faults import Place, not_known
+from inventory.region.free_form import FreeForm
+from inventory.reset import Recipe
+
+NO_RECIPE = "none"
+"""In the column `recipe`: this device is never reset."""
+
+DAY_S = 86_400
+
+Line = Annotated[str, AfterValidator(spelling.one_line)]
+Slug = Annotated[str, AfterValidator(spelling.slug)]
+Named = Annotated[Line, Field(min_length=1, max_length=200)]
+Needs = Annotated[
+    dict[str, Any],
+    BeforeValidator(spelling.needs_of_cell),
+    AfterValidator(spelling.needs),
+]
+
+
+class Row(BaseModel):
+    """One line of a sheet, or one entry of a list in YAML. Unknown columns are refused."""
+
+    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True, frozen=True)
+
+    id: Slug
+
+
+class SiteRow(Row):
+    name: Named
+    municipality: Named
+    phone: Annotated[Line, Field(max_length=50)] = ""
+
+
+class RoomRow(Row):
+    site: Slug
+    name: Named
+    required: Needs = {}
+
+
+class FeedRow(Row):
+    site: Slug
+    room: Slug | None = None
+    url: Annotated[Line, Field(max_length=2000), AfterValidator(spelling.feed_url)]
+    max_age_s: Annotated[int, Field(ge=60, le=30 * DAY_S)] = 6 * 3600
+
+
+class RecipeRow(Row):
+    name: Named
+    steps: FreeForm = {}
+    expects: FreeForm = {}
+    max_runtime_s: Annotated[int, Field(ge=1, le=DAY_S)] = 120
+    lead_s: Annotated[int, Field(ge=1, le=DAY_S)] | None = None
+    settle_s: Annotated[int, Field(ge=0, le=3600)] = 0
+    tries: Annotated[int, Field(ge=1, le=10)] = 3
+
+    @field_validator("id")
+    @classmethod
+    def _not_the_word_for_none(cls, name: str) -> str:
+        if name == NO_RECIPE:
+            raise ValueError(f"'{NO_RECIPE}' says that a device is never reset; use another")
+        return name
+
+
+class DeviceRow(Row):
+    """A device. Validated with `context={"drivers": …}`, the names of the drivers there are."""
+
+    room: Slug
+    name: Named
+    kind: Annotated[DeviceKind, BeforeValidator(spelling.word)]
+    model: Annotated[Line, Field(max_length=200)] = ""
+    serial: Annotated[Line, Field(max_length=100)] = ""
+    mac: Annotated[Line, AfterValidator(spelling.mac)] = ""
+    driver: Annotated[Line, Field(max_length=32)]
+    address: Annotated[Line, Field(max_length=253), AfterValidator(spelling.address)]
+    port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    profile: Annotated[Line, Field(max_length=63)] = ""
+    credential: Annotated[Line, Field(max_length=63)] = ""
+    options: FreeForm = {}
+    recipe: Annotated[Line, Field(max_length=63, validate_default=True)] = ""
+    spare: Annotated[bool, BeforeValidator(spelling.yes_no)] = False
+    service: Annotated[Service, BeforeValidator(spelling.word)] = Service.ACTIVE
+    code: Annotated[Line, AfterValidator(spelling.code)] = ""
+    note: Annotated[str, Field(max_length=2000), AfterValidator(spelling.visible)] = ""
+
+    @field_validator("driver")
+    @classmethod
+    def _known_driver(cls, driver: str, info: ValidationInfo) -> str:
+        known = (info.context or {}).get("drivers", ())
+        if driver not in known:
+            raise ValueError(not_known("driver", driver, known))
+        return driver
+
+    @field_validator("recipe")
+    @classmethod
+    def _default_recipe(cls, recipe: str, info: ValidationInfo) -> str:
+        if recipe:
+            return spelling.slug(recipe)
+        return DEFAULT_RECIPE[info.data["kind"]] if "kind" in info.data else ""
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """One kind of thing: its name in files, its row, its table, and what points to what."""
+
+    name: str
+    one: str
+    row: type[Row]
+    table: type[SQLModel]
+    points_to: Mapping[str, str] = field(default_factory=dict)
+    """Column of the row → the sheet that it names an id of."""
+
+    def column(self, name: str) -> str:
+        """The table's column: what points to a room is `room` in files and `room_id` there."""
+        return f"{name}_id" if name in self.points_to else name
+
+    def stored(self, row: Row) -> dict[str, Any]:
+        """A row as the table's columns."""
+        values = row.model_dump()
+        if values.get("recipe") == NO_RECIPE:
+            values["recipe"] = None
+        return {self.column(name): value for name, value in values.items()}
+
+    def shown(self, stored: Mapping[str, Any]) -> dict[str, Any]:
+        """The way back: the table's columns as a file has them."""
+        values = {name: stored[self.column(name)] for name in self.row.model_fields}
+        if "recipe" in values:
+            values["recipe"] = values["recipe"] or NO_RECIPE
+        return values
+
+
+SHEETS = {
+    sheet.name: sheet
+    for sheet in (
+        Sheet("recipes", "recipe", RecipeRow, Recipe),
+        Sheet("sites", "site", SiteRow, Site),
+        Sheet("rooms", "room", RoomRow, Room, {"site": "sites"}),
+        Sheet("feeds", "feed", FeedRow, Feed, {"site": "sites", "room": "rooms"}),
+        Sheet("devices", "device", DeviceRow, Device, {"room": "rooms", "recipe": "recipes"}),
+    )
+}
+"""In the order in which they can be put in: nothing points to a later one."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A checked row, the columns that its file has, and where it stands.
+
+    A column that the file does not have leaves a known thing as it is; an empty cell empties it.
+    """
+
+    row: Row
+    given: frozenset[str]
+    place: Place
+
+
+@dataclass(frozen=True)
+class Region:
+    """What the files say. A sheet that they do not have is not a key here."""
+
+    entries: Mapping[str, list[Entry]]
+    unreadable: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Sheet → ids of rows with faults of their own: what points to them is not a fault too."""
