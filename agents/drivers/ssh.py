@@ -1,0 +1,119 @@
+"""Laptops over SSH: one forced command that knows a few verbs and answers in JSON."""
+
+import asyncio
+import json
+import re
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TypeVar
+
+from agents import ssh_answers
+from agents.credentials import CredentialProblem, Credentials, Secret
+from agents.driver import Misconfigured, MissingCredential
+from agents.host_keys import HostKeys
+from agents.messages import Facts, Order, Target
+from agents.ssh_session import Session
+
+Result = TypeVar("Result")
+
+THREADS = 64
+MARGIN_S = 0.1
+"""Our own deadline comes this much before the caller's, so that the reason is ours to tell."""
+ORDER_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,31}\.[0-9]{1,4}")
+STEPS = {"tier", "profile", "on_active_session"}
+
+
+class Ssh:
+    """Looks at laptops and resets them. A new connection for each call.
+
+    Credentials: `{"user", "key_file"}`, `{"user", "key"}` (PEM) or `{"user", "password"}`.
+    Host keys are pinned at the first meeting in `<state>/host_keys`.
+    """
+
+    def __init__(self, credentials: Credentials, state: Path) -> None:
+        self.host_keys = HostKeys(state / "host_keys")
+        self._credentials = credentials
+        self._threads = ThreadPoolExecutor(THREADS, "ssh")
+        self._sessions: set[Session] = set()
+
+    async def poll(self, target: Target, timeout: timedelta) -> Facts:
+        return await self._converse(
+            target, timeout, lambda session: ssh_answers.health_facts(session.ask("health"), target)
+        )
+
+    async def act(self, target: Target, order: Order, timeout: timedelta) -> None:
+        """Send the order and wait for its end. Empty steps: nothing is to be done."""
+        if order.steps:
+            job = _job(target, order)
+            await self._converse(target, timeout, lambda session: session.reset(order.id, job))
+
+    async def look(self, target: Target, order: Order, timeout: timedelta) -> Facts:
+        """What the laptop finds when it checks itself anew; without steps, its health."""
+        if not order.steps:
+            return await self.poll(target, timeout)
+        verb = f"verify {_order_id(order)}"
+        return await self._converse(
+            target, timeout, lambda session: ssh_answers.verified_facts(session.ask(verb), target)
+        )
+
+    async def close(self) -> None:
+        for session in list(self._sessions):
+            session.abort()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _converse(
+        self, target: Target, timeout: timedelta, what: Callable[[Session], Result]
+    ) -> Result:
+        session = Session(target, self._secret(target), self.host_keys)
+        seconds = max(timeout.total_seconds() - MARGIN_S, 0.05)
+        work = asyncio.get_running_loop().run_in_executor(
+            self._threads, session.hold, what, seconds
+        )
+        self._sessions.add(session)
+        try:
+            done, _ = await asyncio.wait({work}, timeout=seconds)
+            if not done:
+                raise session.too_late()
+            return work.result()
+        finally:
+            session.abort()
+            work.cancel()
+            # Nobody waits for it any more, but its end must not be reported as unheard.
+            work.add_done_callback(lambda late: late.cancelled() or late.exception())
+            self._sessions.discard(session)
+
+    def _secret(self, target: Target) -> Secret:
+        try:
+            secret = self._credentials.find(target.credential)
+            secret["user"]
+        except CredentialProblem as problem:
+            raise MissingCredential(str(problem)) from None
+        return secret
+
+
+def _order_id(order: Order) -> str:
+    if not ORDER_ID.fullmatch(order.id):
+        raise Misconfigured("the order's id has a form that laptops refuse")
+    return order.id
+
+
+def _job(target: Target, order: Order) -> bytes:
+    """The order as the laptop's scripts read it."""
+    unknown = set(order.steps) - STEPS
+    if unknown:
+        raise Misconfigured(f"steps that laptops do not know: {', '.join(sorted(unknown))}")
+    job = {
+        "v": 1,
+        "reset_id": _order_id(order),
+        "device": order.device,
+        "serial": target.serial,
+        **order.steps,
+        "sent_at": datetime.now(UTC).isoformat(),
+        "not_before": order.not_before.isoformat(),
+        "not_after": order.not_after.isoformat(),
+        "next_start": order.next_start.isoformat() if order.next_start else None,
+        "max_runtime_s": order.max_runtime_s,
+    }
+    return json.dumps(job).encode() + b"\n"

@@ -1,0 +1,103 @@
+"""Traces of a guest outside the home: where they are, how many, and away with them.
+
+Counts only, never names: what a guest called a file is nobody's business.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import Dict, Iterator, Tuple
+
+from room_machine import Machine
+from room_state import Config
+from room_tree import open_folder, remove
+
+MAX_DEPTH = 32
+
+
+def count(config: Config, machine: Machine) -> Dict[str, int]:
+    """Place → number of traces. A place that cannot be read counts as one trace."""
+    counts = {
+        place: sum(_count_folder(folder, config.uid) for folder in folders)
+        for place, folders in config.places.items()
+    }
+    counts.update(machine.count_system_traces())
+    counts["trash"] = _count_trash(config)
+    return counts
+
+
+def sweep(config: Config, machine: Machine) -> int:
+    """Remove all of the guest; returns how many entries went. What stays is counted later."""
+    removed = machine.remove_system_traces()
+    for folders in config.places.values():
+        removed += sum(_sweep_folder(folder, config.uid) for folder in folders)
+    return removed
+
+
+def empty_trash(config: Config) -> int:
+    folder = open_folder(config.trash)
+    try:
+        return sum(remove(name, folder) for name in os.listdir(folder))
+    finally:
+        os.close(folder)
+
+
+def _count_trash(config: Config) -> int:
+    try:
+        return len(os.listdir(config.trash))
+    except FileNotFoundError:
+        return 0
+
+
+def _count_folder(path: str, uid: int) -> int:
+    try:
+        folder = open_folder(path)
+    except FileNotFoundError:
+        return 0
+    except OSError:
+        return 1
+    try:
+        return sum(1 for _ in _owned(folder, uid, 0))
+    except OSError:
+        return 1
+    finally:
+        os.close(folder)
+
+
+def _sweep_folder(path: str, uid: int) -> int:
+    try:
+        folder = open_folder(path)
+    except OSError:
+        return 0
+    removed = 0
+    try:
+        for parent, name in _owned(folder, uid, 0):
+            try:
+                removed += remove(name, parent)
+            except OSError:
+                continue  # it stays, is counted, and the reset fails
+    finally:
+        os.close(folder)
+    return removed
+
+
+def _owned(folder: int, uid: int, depth: int) -> Iterator[Tuple[int, str]]:
+    """(open parent, name) of each entry of the guest; what lies inside one is not told again."""
+    device = os.fstat(folder).st_dev
+    for name in os.listdir(folder):
+        try:
+            info = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        except FileNotFoundError:
+            continue
+        if info.st_uid == uid:
+            yield folder, name
+        elif stat.S_ISDIR(info.st_mode) and info.st_dev == device and depth < MAX_DEPTH:
+            try:
+                inner = open_folder(name, folder)
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            try:
+                yield from _owned(inner, uid, depth + 1)
+            finally:
+                os.close(inner)

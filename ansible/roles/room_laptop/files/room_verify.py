@@ -1,0 +1,71 @@
+"""The separate look after a reset: reads only, and believes nothing that the reset reported."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any, Dict, Optional
+
+import room_residue
+from room_machine import machine_for
+from room_state import Config, Journal, moment
+from room_tree import TooBig, hash_tree, open_folder
+
+
+def verify(config: Config, reset_id: str) -> Dict[str, Any]:
+    """What is true now. From the reset it takes the id, the profile and the moment it ended.
+
+    `reset_id` is the one asked about; the answer names the one that finished last, and the
+    centre compares. None means: cannot be told.
+    """
+    machine = machine_for(config)
+    last = Journal(config).last_done()
+    sessions = machine.sessions()
+    residue = room_residue.count(config, machine)
+    home = _hash(config.home, config.uid)
+    prepared = _hash(os.path.join(config.skeletons, last["profile"]), None) if last else None
+    return {
+        "v": 1,
+        "asked": reset_id,
+        "serial": machine.serial(),
+        "reset_id": last["reset_id"] if last else None,
+        "sessions": None if sessions is None else len(sessions),
+        "processes": machine.count_processes(),
+        "used_since": machine.used_since(moment(last["finished_at"])) if last else None,
+        "home_hash": home,
+        "home_clean": home is not None and home == prepared,
+        "residue": sum(residue.values()),
+        "residue_places": ",".join(sorted(place for place, found in residue.items() if found)),
+        "boot_id": _boot_id(),
+        "script_hash": script_hash(),
+    }
+
+
+def _hash(path: str, owner: Optional[int]) -> Optional[str]:
+    try:
+        folder = open_folder(path)
+    except OSError:
+        return None
+    try:
+        return hash_tree(folder, owner)
+    except (OSError, TooBig):
+        return None
+    finally:
+        os.close(folder)
+
+
+def _boot_id() -> Optional[str]:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return None
+
+
+def script_hash() -> str:
+    """SHA-256 over the scripts as they lie here: what runs, not what was meant to."""
+    total = hashlib.sha256()
+    for path in sorted(Path(__file__).resolve().parent.iterdir()):
+        if path.is_file() and path.suffix in ("", ".py"):
+            total.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return total.hexdigest()
