@@ -225,6 +225,14 @@ class TestPoll:
         assert facts["kiosk_locked"] is True
         assert "wifi_dbm" not in facts
 
+    async def test_it_is_known_by_either_number(self) -> None:
+        device = tablet()
+        device.extra["serial"] = "R9WT"
+        async with running(device) as port:
+            for known, told in (("r9wt", "r9wt"), ("abcdef-123456", "abcdef-123456"), ("", "R9WT")):
+                facts = await driver().poll(target(port, serial=known), SECOND)
+                assert facts["serial"] == told
+
     async def test_a_guest_is_seen(self) -> None:
         device = tablet()
         device.browse("https://elsewhere.example/")

@@ -68,7 +68,11 @@ class Kiosk:
         """Battery, screen, kiosk lock, page, disk, memory and identity, in one request."""
         rest = self._rest(target)
         async with _within(timeout, rest):
-            return (await _info(rest, target)).facts()
+            info = await _info(rest, target)
+        facts = info.facts()
+        if target.serial:
+            facts["serial"] = target.serial  # the one of its two numbers that the inventory keeps
+        return facts
 
     async def look(self, target: Target, order: Order, timeout: timedelta) -> Facts:
         return await self.poll(target, timeout)

@@ -76,7 +76,7 @@ class TcpDevice:
             writer.write(piece)
             await writer.drain()
             if len(pieces) > 1:
-                await asyncio.sleep(SLOW_S)
+                await _linger(reader)
         if self._mood in (Mood.HALF, Mood.GARBAGE):
             raise ConnectionResetError
 
@@ -123,6 +123,14 @@ class TcpDevice:
             writer.close()
             with suppress(OSError):
                 await writer.wait_closed()
+
+
+async def _linger(reader: asyncio.StreamReader) -> None:
+    """A slow device's pause, which ends when the other side has lost its patience."""
+    for _ in range(20):
+        await asyncio.sleep(SLOW_S / 20)
+        if reader.at_eof():
+            raise ConnectionResetError
 
 
 def _bound(port: int) -> socket.socket:
