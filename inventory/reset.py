@@ -129,7 +129,8 @@ class ResetRun(SQLModel, table=True):
     acted_at: datetime | None = Field(default=None, sa_column=moment())
     looked_at: datetime | None = Field(default=None, sa_column=moment())
     used_at: datetime | None = Field(default=None, sa_column=moment())
-    """When the device was first seen used after this run had proved it clean."""
+    """When this run's proof was first seen to hold no more: the device was used, or touched by
+    another reset."""
     finished_at: datetime | None = Field(default=None, sa_column=moment())
     reason: str = Field(default="", max_length=64)
     """Why it is where it is, a code that the pages put into words."""

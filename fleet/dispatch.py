@@ -1,0 +1,174 @@
+"""Takes the runs that are due, earliest course first, and makes each an order; every gate is
+looked at once more, right before."""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Row, and_, func, or_, select, update
+from sqlmodel import Session, col
+
+from agents.messages import Order
+from fleet.planner import next_start, obstacle
+from fleet.runs import ORDER_VALID, answer_due, check
+from fleet.settings import Settings
+from fleet.timetable import busy, trusted_until
+from inventory import Course, Device, Recipe, ResetRun, Room, RunState, Service, Site
+
+AT_ONCE_SITE = 30
+"""So many resets may be on their way at one site. A room's devices go all at once."""
+HORIZON = timedelta(days=2)
+UNDER_WAY = (RunState.ORDERED, RunState.ACTED)
+
+
+def claim(session: Session, now: datetime, settings: Settings) -> list[Order]:
+    """Take the runs that may be sent now, and return their orders to publish *after* the commit.
+
+    A run is taken by a conditional update: of several processes exactly one has it. An order that
+    is then lost is noticed by its deadline. What keeps a run waiting is written to its reason.
+    """
+    due = (
+        col(ResetRun.state) == RunState.PLANNED,
+        col(ResetRun.next_try_at) <= now,
+        col(ResetRun.not_before) <= now,
+        col(ResetRun.not_after) >= now,
+    )
+    sites = _lock_sites(session, due)
+    if not sites:
+        return []
+    runs = _due_runs(session, due, sites)
+    rooms = {run.room_id for run in runs}
+    believed = trusted_until(session, rooms, now)
+    grace = timedelta(seconds=settings.reset_grace_s)
+    courses = defaultdict(list)
+    for course in busy(session, rooms, now - grace, now + HORIZON):
+        courses[course.room_id].append(course)
+    devices, load = _under_way(session)
+    orders = []
+    for run in runs:
+        runtime = timedelta(seconds=run.Recipe.max_runtime_s)
+        held_up = (
+            ("calendar_in_doubt" if run.room_id not in believed else "")
+            or obstacle(courses[run.room_id], now, runtime=runtime, settings=settings)
+            or ("busy" if run.device_id in devices else "")
+            or ("site_busy" if load[run.site_id] >= AT_ONCE_SITE else "")
+        )
+        if held_up:
+            _say_why(session, run, held_up)
+            continue
+        not_after = min(run.not_after, now + ORDER_VALID)
+        if not _take(session, run, now, not_after):
+            continue
+        devices.add(run.device_id)
+        load[run.site_id] += 1
+        orders.append(
+            Order(
+                id=f"{run.id}.{run.attempts + 1}",
+                site=run.site_id,
+                device=run.device_id,
+                room=run.room_id,
+                steps=run.Recipe.steps,
+                not_before=run.not_before,
+                not_after=not_after,
+                next_start=next_start(courses[run.room_id], now),
+                max_runtime_s=run.Recipe.max_runtime_s,
+                settle_s=run.Recipe.settle_s,
+            )
+        )
+    return orders
+
+
+def _lock_sites(session: Session, due: Sequence[Any]) -> list[str]:
+    """The sites where something is due. One claims at a site at a time, and no timetable of it is
+    replaced meanwhile."""
+    found = session.scalars(
+        select(col(Room.site_id))
+        .join(Device, col(Device.room_id) == col(Room.id))
+        .join(ResetRun, col(ResetRun.device_id) == col(Device.id))
+        .where(*due)
+        .distinct()
+    ).all()
+    if not found:
+        return []
+    return list(
+        session.scalars(
+            select(col(Site.id))
+            .where(col(Site.id).in_(found))
+            .order_by(col(Site.id))
+            .with_for_update(key_share=True)
+        )
+    )
+
+
+def _due_runs(session: Session, due: Sequence[Any], sites: Sequence[str]) -> Sequence[Row[Any]]:
+    """Earliest course first. A course that is no longer so is no reason to reset anything."""
+    still_so = or_(
+        col(ResetRun.course_id).is_(None),
+        and_(
+            col(Course.cancelled).is_(False),
+            col(Course.start) == col(ResetRun.course_start),
+            col(Course.room_id) == col(Device.room_id),
+        ),
+    )
+    return session.execute(
+        select(
+            col(ResetRun.id),
+            col(ResetRun.device_id),
+            col(ResetRun.attempts),
+            col(ResetRun.reason),
+            col(ResetRun.not_before),
+            col(ResetRun.not_after),
+            col(Device.room_id),
+            col(Room.site_id),
+            Recipe,
+        )
+        .join(Device, col(Device.id) == col(ResetRun.device_id))
+        .join(Room, col(Room.id) == col(Device.room_id))
+        .join(Recipe, col(Recipe.id) == col(ResetRun.recipe_id))
+        .outerjoin(Course, col(Course.id) == col(ResetRun.course_id))
+        .where(*due, still_so, col(Room.site_id).in_(sites))
+        .where(col(Device.service) == Service.ACTIVE)
+        .order_by(func.coalesce(col(ResetRun.course_start), col(ResetRun.not_after)), ResetRun.id)
+    ).all()
+
+
+def _under_way(session: Session) -> tuple[set[str], Counter[str]]:
+    """The devices to which an order is on its way, and how many that are at each site."""
+    rows = session.execute(
+        select(col(Device.id), col(Room.site_id))
+        .join(Room, col(Room.id) == col(Device.room_id))
+        .join(ResetRun, col(ResetRun.device_id) == col(Device.id))
+        .where(col(ResetRun.state).in_(UNDER_WAY))
+    ).all()
+    return {device for device, _ in rows}, Counter(site for _, site in rows)
+
+
+def _take(session: Session, run: Row[Any], now: datetime, not_after: datetime) -> bool:
+    check(RunState.PLANNED, RunState.ORDERED)
+    taken = session.connection().execute(
+        update(ResetRun)
+        .where(col(ResetRun.id) == run.id)
+        .where(col(ResetRun.state) == RunState.PLANNED, col(ResetRun.attempts) == run.attempts)
+        .values(
+            state=RunState.ORDERED,
+            attempts=run.attempts + 1,
+            order_id=f"{run.id}.{run.attempts + 1}",
+            ordered_at=now,
+            acted_at=None,
+            looked_at=None,
+            deadline=answer_due(not_after, run.Recipe),
+            reason="",
+            detail="",
+        )
+    )
+    return taken.rowcount == 1
+
+
+def _say_why(session: Session, run: Row[Any], reason: str) -> None:
+    if run.reason != reason:
+        session.execute(
+            update(ResetRun)
+            .where(col(ResetRun.id) == run.id, col(ResetRun.state) == RunState.PLANNED)
+            .values(reason=reason)
+        )

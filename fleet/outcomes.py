@@ -1,0 +1,162 @@
+"""Follows orders to their end: what the agent says, what it never says, and what proves a reset."""
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import case, exists, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlmodel import Session, SQLModel, col, select
+
+from agents.messages import Outcome, Step
+from fleet.proof import evidence, verify
+from fleet.runs import look_due, move, move_all, retry
+from inventory import DeviceState, Health, Recipe, ResetRun, RunState
+
+UNDER_WAY = (RunState.ORDERED, RunState.ACTED)
+PROVABLE = (*UNDER_WAY, RunState.PLANNED, RunState.UNKNOWN)
+"""Where the proof of the last order still counts: it may come late, after a dead uplink."""
+
+
+def apply_outcome(session: Session, outcome: Outcome, now: datetime) -> None:
+    """Take in what an agent says of an order. Safe when it is repeated, late or out of order.
+
+    What it says of an earlier attempt is ignored: the newer one does it all again, and tells.
+    """
+    run = session.get(ResetRun, outcome.order.rpartition(".")[0], with_for_update=True)
+    if run is None or (run.order_id, run.device_id) != (outcome.order, outcome.device):
+        return
+    recipe = session.get_one(Recipe, run.recipe_id)
+    match outcome.step:
+        case Step.ACTED if run.state is RunState.ORDERED:
+            move(run, RunState.ACTED, now)
+            run.acted_at = outcome.finished_at or outcome.at
+            run.deadline = look_due(now, recipe)
+            _mark_touched(session, run)
+        case Step.LOOKED if run.state in PROVABLE:
+            _judge_look(session, run, recipe, outcome, now)
+        case Step.REFUSED if run.state is RunState.ORDERED:
+            _end(run, recipe, outcome, now, counts=False)
+        case Step.FAILED | Step.UNKNOWN if run.state in UNDER_WAY:
+            _mark_touched(session, run)
+            _end(run, recipe, outcome, now)
+        case Step.REFUSED | Step.FAILED if run.state is RunState.PLANNED and outcome.permanent:
+            _end(run, recipe, outcome, now)
+    session.flush()
+
+
+def _end(
+    run: ResetRun, recipe: Recipe, outcome: Outcome, now: datetime, *, counts: bool = True
+) -> None:
+    """The attempt came to nothing."""
+    reason = outcome.reason or outcome.step.value
+    if outcome.permanent:
+        move(run, RunState.FAILED, now, reason=reason, detail=outcome.detail)
+        return
+    final = {Step.REFUSED: RunState.EXPIRED, Step.UNKNOWN: RunState.UNKNOWN}
+    retry(
+        run,
+        recipe,
+        now,
+        otherwise=final.get(outcome.step, RunState.FAILED),
+        reason=reason,
+        detail=outcome.detail,
+        counts=counts,
+    )
+
+
+def _judge_look(
+    session: Session, run: ResetRun, recipe: Recipe, outcome: Outcome, now: datetime
+) -> None:
+    acts = [each for each in (outcome.finished_at, run.acted_at) if each is not None]
+    newer = bool(acts) and outcome.at >= max(acts)
+    wrong = [each.fact for each in verify(recipe.expects, outcome.facts, outcome.order)]
+    if newer and not wrong:
+        move(run, RunState.VERIFIED, now)
+        run.acted_at, run.looked_at = max(acts), outcome.at
+        run.evidence = evidence(outcome.facts)
+        _mark_clean(session, run, outcome.at)
+    elif run.state in UNDER_WAY:
+        run.looked_at, run.evidence = outcome.at, evidence(outcome.facts)
+        retry(
+            run,
+            recipe,
+            now,
+            otherwise=RunState.FAILED,
+            reason="not_clean" if newer else "look_too_old",
+            detail=", ".join(wrong),
+        )
+
+
+def _mark_touched(session: Session, run: ResetRun) -> None:
+    """Whatever proved the device clean before this order proves nothing any more."""
+    session.execute(
+        update(DeviceState)
+        .where(col(DeviceState.device_id) == run.device_id)
+        .where(col(DeviceState.clean_run_id) != run.id)
+        .values(clean_run_id=None)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def _mark_clean(session: Session, run: ResetRun, at: datetime) -> None:
+    """This run proves the device clean, unless something newer was ordered meanwhile."""
+    newer = exists().where(
+        col(ResetRun.device_id) == run.device_id,
+        col(ResetRun.id) != run.id,
+        col(ResetRun.ordered_at) > run.ordered_at,
+    )
+    if session.scalar(select(newer)):
+        return
+    table = SQLModel.metadata.tables[str(DeviceState.__tablename__)]
+    on_postgresql = session.get_bind().dialect.name == "postgresql"
+    insert = postgresql.insert(table) if on_postgresql else sqlite.insert(table)
+    proof = {"clean_run_id": run.id, "clean_at": at}
+    first = {"device_id": run.device_id, "taken_at": at, "reachable": True, **proof}
+    empty = {"problem": "", "detail": "", "facts": {}, "failures": 0, "reason": ""}
+    session.execute(
+        insert.values(**first, **empty, health=Health.UNKNOWN).on_conflict_do_update(
+            index_elements=["device_id"],
+            set_=proof,
+            where=table.c.clean_at.is_(None) | (table.c.clean_at < at),
+        )
+    )
+
+
+def expire(session: Session, now: datetime) -> None:
+    """End what has lasted too long: every state that is not final has a deadline."""
+    _note_use(session, now)
+    waited_for = col(ResetRun.reason)
+    move_all(
+        session,
+        RunState.PLANNED,
+        RunState.EXPIRED,
+        col(ResetRun.deadline) < now,
+        now=now,
+        reason=case((waited_for == "", "not_sent"), else_=waited_for),
+    )
+    silent = select(ResetRun).where(
+        col(ResetRun.state).in_(UNDER_WAY), col(ResetRun.deadline) < now
+    )
+    for run in session.exec(silent.order_by(col(ResetRun.id)).with_for_update()).all():
+        recipe = session.get_one(Recipe, run.recipe_id)
+        _mark_touched(session, run)
+        retry(run, recipe, now, otherwise=RunState.UNKNOWN, reason="no_answer")
+    session.flush()
+
+
+def _note_use(session: Session, now: datetime) -> None:
+    """Remember when a proved device was used, for its state only says that it was."""
+    used = exists().where(
+        col(DeviceState.device_id) == col(ResetRun.device_id),
+        col(DeviceState.clean_run_id).is_(None),
+    )
+    session.execute(
+        update(ResetRun)
+        .where(
+            col(ResetRun.state) == RunState.VERIFIED,
+            col(ResetRun.used_at).is_(None),
+            col(ResetRun.planned_at) > now - timedelta(days=2),
+            used,
+        )
+        .values(used_at=now)
+        .execution_options(synchronize_session=False)
+    )
