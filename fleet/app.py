@@ -12,10 +12,9 @@ from fastapi.responses import JSONResponse, RedirectResponse
 from sqlalchemy import text
 
 import dashboards
-from agents.agent import Agent
 from agents.bus import open_bus
-from agents.credentials import Credentials
 from fleet import api, auth, intake, jobs, metrics
+from fleet.embedded import EmbeddedAgents
 from fleet.security import Guard, may_scrape
 from fleet.settings import Settings
 from inventory.db import migrate, open_engine, reading, session
@@ -33,7 +32,9 @@ machine = APIRouter()
 @machine.get("/metrics", dependencies=[Depends(may_scrape)])
 def read_metrics(request: Request) -> Response:
     zipped = "gzip" in request.headers.get("accept-encoding", "")
-    body, headers = metrics.answer(request.app.state.engine, request.app.state.clock(), zipped)
+    body, headers = metrics.answer(
+        request.app.state.engine, request.app.state.clock(), zipped, request.app.state.settings
+    )
     return Response(body, headers=headers)
 
 
@@ -92,8 +93,7 @@ def create_app(settings: Settings, clock: Callable[[], datetime] = _clock) -> Fa
             asyncio.create_task(intake.run(bus, service.engine, settings, clock), name="intake")
         ]
         if settings.bus == "local:":
-            agent = Agent(["*"], bus, Credentials(settings.credentials), settings.home / "agent")
-            tasks.append(asyncio.create_task(agent.run(), name="agent"))
+            service.agents = EmbeddedAgents(bus, settings.credentials, settings.home / "agents")
         app.state.tasks = tasks
         scheduler = jobs.schedule(service)
         scheduler.start()
@@ -101,6 +101,8 @@ def create_app(settings: Settings, clock: Callable[[], datetime] = _clock) -> Fa
             yield
         finally:
             scheduler.shutdown(wait=False)
+            if service.agents:
+                await service.agents.stop()
             for task in tasks:
                 task.cancel()
             for task in tasks:

@@ -12,12 +12,15 @@ from datetime import UTC, datetime, timedelta
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from sqlalchemy import Engine
+from sqlmodel import select
 
 from agents.bus import Bus, encode
 from agents.messages import Order
 from fleet import intake, readiness, resets, retention, roster, timetable
+from fleet.embedded import EmbeddedAgents
 from fleet.settings import Settings
-from inventory.db import session
+from inventory import Site
+from inventory.db import reading, session
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +33,8 @@ class Service:
     bus: Bus
     settings: Settings
     clock: Callable[[], datetime]
+    agents: EmbeddedAgents | None = None
+    """None: the agents are where the devices are."""
     published: dict[str, roster.Published] = field(default_factory=dict)
     """Site → the roster that was last sent there."""
     ticked: dict[str, datetime] = field(default_factory=dict)
@@ -68,6 +73,15 @@ async def publish_rosters(service: Service) -> None:
     )
 
 
+async def keep_agents(service: Service) -> None:
+    def sites() -> list[str]:
+        with reading(service.engine) as opened:
+            return list(opened.exec(select(Site.id)))
+
+    if service.agents:
+        await service.agents.keep(await asyncio.to_thread(sites))
+
+
 async def judge_devices(service: Service) -> None:
     await asyncio.to_thread(intake.rejudge, service.engine, service.clock(), service.settings)
 
@@ -95,6 +109,7 @@ class Job:
 
 JOBS = (
     Job("timetable", 30, read_timetables),
+    Job("agents", 5, keep_agents),
     Job("roster", 5, publish_rosters),
     Job("plan", 10, plan_resets),
     Job("orders", 3, send_orders),
