@@ -19,14 +19,16 @@ from rich.table import Table
 from sqlalchemy import Engine
 from sqlmodel import select
 
+from agents.__main__ import main as run_agent
 from agents.credentials import Credentials
 from agents.driver import DriverError
 from agents.drivers import DRIVERS
+from agents.host_keys import HostKeys
 from fleet import auth, resets, roster
 from fleet import demo as simulation
 from fleet.app import create_app
 from fleet.settings import Settings
-from inventory import OPEN_STATES, Account, Device, ResetRun, Role, RunState
+from inventory import OPEN_STATES, Account, Device, ResetRun, Role, Room, RunState
 from inventory.db import migrate, open_engine, reading, session
 from inventory.exporter import export_csv, export_yaml
 from inventory.importer import ImportRefused, apply, diff, read_region
@@ -114,14 +116,14 @@ def agent(
     site: Annotated[list[str], typer.Option(help="A site to look after; may be given often.")],
     state: Annotated[Path, typer.Option(help="Where the agent keeps things.")] = Path("var/agent"),
 ) -> None:
-    """Run only a site's agent. It needs FLEET_BUS=nats://… and no database."""
-    from agents.__main__ import run
-
+    """Run only a site's agent. It needs FLEET_BUS and FLEET_CREDENTIALS, and no database."""
     settings = load_settings()
-    if settings.bus == "local:":
-        stop("An agent of its own needs FLEET_BUS=nats://host:port; 'local:' ends at this process.")
-    logging.basicConfig(level=logging.INFO, format="%(levelname).1s %(name)s: %(message)s")
-    asyncio.run(run(site, settings.bus, settings.credentials, state))
+    if settings.credentials is None:
+        stop("FLEET_CREDENTIALS must name the folder with the devices' secrets.")
+    arguments = ["--bus", settings.bus, "--credentials", str(settings.credentials)]
+    for name in site:
+        arguments += ["--site", name]
+    raise typer.Exit(run_agent([*arguments, "--state", str(state)]))
 
 
 @main.command("import")
@@ -133,14 +135,17 @@ def import_(
     """Bring a region into the inventory: all of it or, if anything is wrong, nothing."""
     engine, _ = database()
     try:
-        region = read_region(path, DRIVERS)
+        region = read_region(path, drivers=DRIVERS)
         with session(engine) as opened:
             change = (diff if dry_run else apply)(opened, region, prune=prune)
     except ImportRefused as refused:
-        stop("\n".join([*map(str, refused.errors), "Nothing was imported."]))
+        stop(f"{refused}\nNothing was imported.")
     for line in change.lines():
-        out.print(line, markup=False, highlight=False)
-    out.print(change.summary() + (" (dry run: nothing was changed)" if dry_run else ""))
+        out.print(line, markup=False, highlight=False, soft_wrap=True)
+    out.print(
+        f"{len(change.added)} added, {len(change.changed)} changed, {len(change.removed)} removed, "
+        f"{change.unchanged} unchanged" + (" (dry run: nothing was done)" if dry_run else "")
+    )
 
 
 @main.command()
@@ -165,18 +170,24 @@ def migrate_() -> None:
     out.print("The database is up to date.")
 
 
+def find(engine: Engine, settings: Settings, device: str) -> tuple[Device, Path]:
+    """A device, and the state folder of the agent inside the service that looks after it."""
+    with reading(engine) as opened:
+        row = opened.get(Device, device)
+        if row is None:
+            stop(f"There is no device '{device}'.")
+        return row, settings.home / "agents" / opened.get_one(Room, row.room_id).site_id
+
+
 @main.command()
 def probe(device: Annotated[str, typer.Argument(help="The device's id.")]) -> None:
     """Look at one device now, from this machine, and show what it says."""
     engine, settings = database()
-    with reading(engine) as opened:
-        row = opened.get(Device, device)
-    if row is None:
-        stop(f"There is no device '{device}'.")
+    row, state = find(engine, settings, device)
     target = roster.target_of(row, settings)
 
     async def look() -> dict[str, object]:
-        driver = DRIVERS[target.driver](Credentials(settings.credentials), settings.home / "agent")
+        driver = DRIVERS[target.driver](Credentials(settings.credentials), state)
         try:
             return await driver.poll(target, timedelta(seconds=15))
         finally:
@@ -208,6 +219,8 @@ def reset(
     out.print(f"Reset {run.id} of {device} is planned.")
     shown = RunState.PLANNED
     while wait and shown in OPEN_STATES:
+        if shown == RunState.PLANNED and datetime.now(UTC) > run.not_after:
+            stop("Nobody took it up in time. Is the service running?")
         time.sleep(0.5)
         with reading(engine) as opened:
             row = opened.get_one(ResetRun, run.id)
@@ -234,7 +247,7 @@ def demo(
         settings = simulation.settings(folder, free_port(port), devices)
         engine = prepared(settings)
         with session(engine) as opened:
-            apply(opened, read_region(file, DRIVERS))
+            apply(opened, read_region(file, drivers=DRIVERS))
             admin = Account(name="demo", role=Role.REGION_ADMIN, created_at=now)
             auth.set_password(admin, secrets.token_urlsafe())
             opened.add(admin)
@@ -243,6 +256,17 @@ def demo(
         out.print(simulation.greeting(link, folder), soft_wrap=True, highlight=False)
         serve_until_stopped(settings)
     out.print("The demo is over; nothing keeps running.")
+
+
+@main.command()
+def trust(device: Annotated[str, typer.Argument(help="The device's id.")]) -> None:
+    """Accept a new SSH host key of this device at its next look: it was replaced or set up anew."""
+    engine, settings = database()
+    row, state = find(engine, settings, device)
+    keys = HostKeys(state / "host_keys")
+    if not keys.forget(row.address, row.port or 22):
+        stop(f"No host key of {device} is held in {state}.")
+    out.print(f"The old host key of {device} is forgotten; the next one it shows is pinned.")
 
 
 @main.command()

@@ -116,7 +116,7 @@ def test_from_a_projectors_socket_to_the_verdict(
     migrate(engine)
     with session(engine) as opened:
         ensure_recipes(opened)
-        apply(opened, read_region(write_region(tmp_path, port, start), DRIVERS))
+        apply(opened, read_region(write_region(tmp_path, port, start), drivers=DRIVERS))
         ida = Account(name="ida", role=Role.MUNICIPAL_IT, municipality="Erlental", created_at=start)
         opened.add(ida)
         opened.flush()
