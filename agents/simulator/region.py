@@ -80,7 +80,15 @@ def _make(plan: DevicePlan, seed: int, folder: Path) -> Simulated:
     if plan.driver == "snmp":
         return SnmpDevice(plan.model, community=plan.secret, seed=seed, serial=plan.serial)
     if plan.driver == "pjlink":
-        projector = Projector(plan.model, password=plan.secret, serial=plan.serial)
+        projector = Projector(
+            plan.id,
+            password=plan.secret,
+            serial=plan.serial,
+            lamp_hours=600 + 37 * (seed % 90),
+            transition_s=4,
+            pjlink_class=2,
+            model=plan.model,
+        )
         projector.errors["lamp"] = plan.lamp
         return projector
     if plan.driver == "kiosk":
