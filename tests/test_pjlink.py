@@ -194,8 +194,10 @@ class TestPoll:
         }
 
     async def test_standby_is_a_fact_and_tells_no_input(self) -> None:
-        facts = await facts_of(Projector())
+        projector = Projector()
+        facts = await facts_of(projector)
         assert facts["power"] == "standby"
+        assert "%1INPT ?" not in projector.received
         assert {"input", "picture_muted", "sound_muted"}.isdisjoint(facts)
 
     async def test_warming_and_cooling_are_facts(self) -> None:
@@ -260,11 +262,12 @@ class TestPoll:
 
     async def test_one_session_at_a_time(self) -> None:
         projector = Projector()
+        projector.answer_s = 0.02
         async with running(projector) as port:
             one = driver()
-            await asyncio.gather(*(one.poll(target(port), 5 * SECOND) for _ in range(8)))
+            await asyncio.gather(*(one.poll(target(port), 5 * SECOND) for _ in range(4)))
         assert projector.rejected == 0
-        assert projector.connections == 8
+        assert projector.connections == 4
 
     async def test_a_close_instead_of_an_answer_is_tried_once_more(self) -> None:
         calls = 0
@@ -357,6 +360,19 @@ class TestAct:
         projector = Projector(transition_s=0.2)
         projector.deaf_while_changing = True
         assert (await self.act(projector, power="on", input="11"))["input"] == "11"
+
+    async def test_slow_to_admit_that_it_warms_up(self) -> None:
+        projector = Projector(transition_s=0.4)
+        projector.lazy_s = 0.2
+        assert (await self.act(projector, power="on"))["power"] == "on"
+        assert projector.received.count("%1POWR 1") == 1
+
+    async def test_a_command_without_an_answer_is_not_sent_again(self) -> None:
+        projector = Projector(transition_s=0.2)
+        projector.lazy_s = 0.1
+        projector.swallowed.add("POWR")
+        assert (await self.act(projector, power="on"))["power"] == "on"
+        assert projector.received.count("%1POWR 1") == 1
 
     async def test_no_steps_touch_nothing(self) -> None:
         projector = Projector()

@@ -17,9 +17,10 @@ class Projector(TcpDevice):
     """A simulated projector.
 
     Change it while it runs: `errors["lamp"] = 2` (0 to 2), `failing.add("POWR")` (ERR4),
-    `before` and `after` (bytes around each answer), `lower_case`, `password`, `lamp_hours`
-    (None: a laser), `press_power()` (the remote control), `burn_out()`.
-    `received` holds all commands.
+    `swallowed.add("POWR")` (does it, then closes without an answer), `answer_s` (time for each
+    answer), `lazy_s` (how long the old power state is still told), `before` and `after` (bytes
+    around each answer), `lower_case`, `password`, `lamp_hours` (None: a laser), `press_power()`
+    (the remote control), `burn_out()`. `received` holds all commands.
     """
 
     def __init__(
@@ -47,6 +48,9 @@ class Projector(TcpDevice):
         self.idle_s = idle_s
         self.errors = dict.fromkeys(FAULTS, 0)
         self.failing: set[str] = set()
+        self.swallowed: set[str] = set()
+        self.answer_s = 0.0
+        self.lazy_s = 0.0
         self.inputs = ["11", "31", "32"]
         self.input = "31"
         self.mute = "30"
@@ -119,8 +123,11 @@ class Projector(TcpDevice):
             self.received.append(line)
             if self.deaf_while_changing and self.power in (WARMING, COOLING):
                 return
+            await asyncio.sleep(self.answer_s)
             head = line[:6].lower() if self.lower_case else line[:6]
             reply = f"{head}={self._answer(line)}\r".encode()
+            if line[2:6] in self.swallowed and line[7:] != "?":
+                return
             await self.send(reader, writer, self.before + reply + self.after)
 
     def _answer(self, line: str) -> str:
@@ -139,7 +146,7 @@ class Projector(TcpDevice):
 
     def _class_1(self) -> dict[str, tuple[Callable[[], str], Callable[[str], str] | None]]:
         return {
-            "POWR": (lambda: self.power, self._set_power),
+            "POWR": (self._power_told, self._set_power),
             "INPT": (lambda: self.input if self.power == ON else "ERR3", self._set_input),
             "AVMT": (lambda: self.mute if self.power == ON else "ERR3", self._set_mute),
             "ERST": (lambda: "".join(str(self.errors[fault]) for fault in FAULTS), None),
@@ -161,6 +168,10 @@ class Projector(TcpDevice):
             "INPT": (lambda: self.input if self.power == ON else "ERR3", self._set_input),
             "INST": (lambda: " ".join(self.inputs), None),
         }
+
+    def _power_told(self) -> str:
+        lazy = time.monotonic() < self._since + self.lazy_s
+        return {WARMING: STANDBY, COOLING: ON}.get(self.power, self.power) if lazy else self.power
 
     def _lamp(self) -> str:
         return "ERR1" if self.lamp_hours is None else f"{self._lamp_now():.0f} {self._lit()}"
