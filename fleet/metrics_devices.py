@@ -125,11 +125,11 @@ def _facts(session: Session, ids: list[str], of: int) -> dict[str, Mapping[str, 
     query = select(STATE.c.device_id, STATE.c.facts)
     found: dict[str, Mapping[str, Any]] = {}
     if len(ids) > of / 2:
-        found = dict(session.execute(query).tuples().all())
+        found.update((row[0], row[1]) for row in session.execute(query))
     else:
         for start in range(0, len(ids), 500):
             some = query.where(STATE.c.device_id.in_(ids[start : start + 500]))
-            found.update(session.execute(some).tuples().all())
+            found.update((row[0], row[1]) for row in session.execute(some))
     return {id_: found.get(id_, {}) for id_ in ids}
 
 

@@ -1,0 +1,39 @@
+"""How the JSON API says that it did not do something: problem+json, RFC 9457."""
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastapi import HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
+
+from fleet import resets
+from fleet.api_shapes import Fault
+
+
+def fault(status: int, title: str, code: str = "", **more: Any) -> JSONResponse:
+    body = Fault(title=title, status=status, code=code, **more)
+    return JSONResponse(body.model_dump(mode="json"), status, media_type="application/problem+json")
+
+
+class FaultRoute(APIRoute):
+    """A route whose errors are `Fault`s."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        inner = super().get_route_handler()
+
+        async def handle(request: Request) -> Response:
+            try:
+                return await inner(request)
+            except RequestValidationError as error:
+                errors = [{"loc": e["loc"], "msg": e["msg"]} for e in error.errors()]
+                return fault(422, "The request is not understood.", "invalid", errors=errors)
+            except HTTPException as error:
+                answer = fault(error.status_code, str(error.detail))
+                answer.headers.update(error.headers or {})
+                return answer
+            except resets.ResetRefused as refused:
+                return fault(409, "The device is not reset now.", refused.code)
+
+        return handle
