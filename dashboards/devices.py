@@ -1,0 +1,152 @@
+"""Shows one device: facts, history, resets, reports, its label; and takes orders for it."""
+
+from datetime import timedelta
+
+import segno
+from fastapi import APIRouter, Depends, Form, HTTPException, Request
+from fastapi.responses import HTMLResponse, RedirectResponse
+from markupsafe import Markup
+from sqlmodel import col, select
+
+from dashboards import words
+from dashboards.finding import find_device
+from dashboards.history import strip
+from dashboards.view import page, refusal
+from fleet import resets
+from fleet.auth import Action, Visitor, posted, signed_in
+from inventory import (
+    Course,
+    DeviceState,
+    Flip,
+    Health,
+    Recipe,
+    Report,
+    ResetRun,
+    Service,
+    Subject,
+)
+from inventory.db import reading, session
+
+router = APIRouter(default_response_class=HTMLResponse)
+
+SERVICE_CHOICES = [(service.value, text) for service, text in words.SERVICE.items()]
+RUNS_SHOWN = 10
+
+
+@router.get("/geraet/{device_id}")
+def device(
+    request: Request, device_id: str, visitor: Visitor = Depends(signed_in), hinweis: str = ""
+) -> HTMLResponse:
+    return _device_page(request, device_id, visitor, hint=hinweis)
+
+
+def _device_page(
+    request: Request,
+    device_id: str,
+    visitor: Visitor,
+    *,
+    hint: str = "",
+    refused: str = "",
+    status: int = 200,
+) -> HTMLResponse:
+    now = request.app.state.clock()
+    with reading(request.app.state.engine) as opened:
+        found, room, site = find_device(opened, device_id, visitor)
+        state = opened.get(DeviceState, device_id)
+        recipe = opened.get(Recipe, found.recipe_id) if found.recipe_id else None
+        flips = opened.exec(
+            select(Flip)
+            .where(
+                Flip.subject == Subject.DEVICE,
+                Flip.device_id == device_id,
+                Flip.at > now - timedelta(days=7),
+            )
+            .order_by(col(Flip.at), col(Flip.id))
+        ).all()
+        runs = opened.exec(
+            select(ResetRun, Course)
+            .outerjoin(Course, col(Course.id) == col(ResetRun.course_id))
+            .where(ResetRun.device_id == device_id)
+            .order_by(col(ResetRun.planned_at).desc(), col(ResetRun.id))
+            .limit(RUNS_SHOWN)
+        ).all()
+        reports = opened.exec(
+            select(Report)
+            .where(Report.device_id == device_id)
+            .order_by(col(Report.reported_at).desc())
+            .limit(20)
+        ).all()
+    current = (state.health if state else Health.UNKNOWN).value
+    return page(
+        request,
+        "device.html",
+        visitor=visitor,
+        http_status=status,
+        hint=hint,
+        refused=refused,
+        device=found,
+        room=room,
+        site=site,
+        state=state,
+        recipe=recipe,
+        names=words.fact_names(state.facts) if state else [],
+        strips=[strip(flips, current, now, days) for days in (1, 7)],
+        changes=list(reversed(flips)),
+        runs=runs,
+        reports=reports,
+        services=SERVICE_CHOICES,
+        may_reset=visitor.can(Action.RESET) and recipe is not None,
+        may_edit=visitor.can(Action.EDIT),
+    )
+
+
+@router.post("/geraet/{device_id}/zuruecksetzen", response_model=None)
+def reset(
+    request: Request, device_id: str, visitor: Visitor = Depends(posted)
+) -> HTMLResponse | RedirectResponse:
+    if not visitor.can(Action.RESET):
+        raise HTTPException(403)
+    state = request.app.state
+    try:
+        with session(state.engine) as opened:
+            find_device(opened, device_id, visitor)
+            resets.request(opened, device_id, state.clock(), state.settings, visitor.account.name)
+    except resets.ResetRefused as refused:
+        text = refusal(request, refused.code)
+        return _device_page(request, device_id, visitor, refused=text, status=409)
+    return RedirectResponse(f"/geraet/{device_id}?hinweis=reset_requested#runs", 303)
+
+
+@router.post("/geraet/{device_id}/einsatz")
+def set_service(
+    request: Request,
+    device_id: str,
+    service: Service = Form(),
+    visitor: Visitor = Depends(posted),
+) -> RedirectResponse:
+    if not visitor.can(Action.EDIT):
+        raise HTTPException(403)
+    with session(request.app.state.engine) as opened:
+        found, _, _ = find_device(opened, device_id, visitor)
+        found.service = service
+    return RedirectResponse(f"/geraet/{device_id}?hinweis=service_set", 303)
+
+
+@router.get("/geraet/{device_id}/etikett")
+def label(request: Request, device_id: str, visitor: Visitor = Depends(signed_in)) -> HTMLResponse:
+    with reading(request.app.state.engine) as opened:
+        found, room, site = find_device(opened, device_id, visitor)
+    address = f"{request.app.state.settings.public_url}/m/{found.code}"
+    code = segno.make(address, error="m", micro=False)
+    picture = code.svg_inline(scale=4, border=4, svgclass="qr", lineclass=None, omitsize=True)
+    return page(
+        request,
+        "label.html",
+        visitor=visitor,
+        device=found,
+        room=room,
+        site=site,
+        address=address,
+        short=address.partition("://")[2],
+        code=Markup(picture),  # noqa: S704 - made by segno from our own address
+    )

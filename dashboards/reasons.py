@@ -1,0 +1,198 @@
+"""A plain sentence for every reason that the service can give for a verdict or a reset's end.
+
+About a device the sentence has no subject, so that it stands beside the device's name.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict
+from gettext import NullTranslations
+from typing import Any
+
+from dashboards import words
+from dashboards.words import N_
+from fleet.readiness import Reason
+from inventory import DeviceKind
+
+HEALTH = {
+    "never_seen": N_("Hat sich noch nie gemeldet."),
+    "no_news": N_("Seit längerer Zeit keine Nachricht."),
+    "waiting": N_("Eine Abfrage blieb ohne Antwort. Die nächste entscheidet."),
+    "off": N_("Aus. Gerade wird es nicht gebraucht."),
+    "asleep": N_("Schläft. Gerade wird es nicht gebraucht."),
+    "standby": N_("In Bereitschaft."),
+    "cooling": N_("Schaltet sich gerade aus."),
+    "warming": N_("Wird gerade warm."),
+    "repair": N_("In Reparatur."),
+    "lent": N_("Ausgeliehen."),
+    "retired": N_("Ausgemustert."),
+    "denied": N_("Nimmt die Zugangsdaten nicht an."),
+    "host_key_changed": N_(
+        "Zeigt einen anderen Schlüssel als früher: ausgetauscht oder gefälscht."
+    ),
+    "wrong_device": N_("Unter der Adresse antwortet ein anderes Gerät."),
+    "misconfigured": N_("Die Angaben zum Gerät passen nicht zusammen."),
+    "missing_credential": N_("Am Standort fehlen die Zugangsdaten."),
+    "unreachable": N_("Antwortet nicht."),
+    "timed_out": N_("Antwortet zu langsam."),
+    "garbled": N_("Antwortet unverständlich."),
+    "refused": N_("Lehnt die Abfrage ab."),
+    "failed": N_("Die Abfrage schlägt fehl."),
+    "lamp_fault": N_("Die Lampe ist kaputt."),
+    "fan_fault": N_("Der Lüfter ist kaputt."),
+    "too_hot": N_("Zu heiß. Es schaltet sich bald ab."),
+    "cover_open": N_("Die Abdeckung ist offen."),
+    "device_fault": N_("Meldet einen Fehler."),
+    "disk_full": N_("Der Datenträger ist voll."),
+    "ups_empty": N_("Weniger als drei Minuten Notstrom."),
+    "lamp_worn": N_("Die Lampe sollte bald gewechselt werden."),
+    "fan_worn": N_("Der Lüfter meldet eine Warnung."),
+    "hot": N_("Wird zu warm."),
+    "filter_clogged": N_("Der Filter muss gereinigt oder gewechselt werden."),
+    "filter_dirty": N_("Der Filter sollte gereinigt werden."),
+    "device_warning": N_("Meldet eine Warnung."),
+    "disk_failing": N_("Der Datenträger geht bald kaputt."),
+    "disk_nearly_full": N_("Der Datenträger ist fast voll."),
+    "battery_low": N_("Der Akku ist fast leer. Bitte ans Netzteil."),
+    "battery_worn": N_("Der Akku hält nur noch halb so lange."),
+    "paper_jam": N_("Papierstau."),
+    "paper_empty": N_("Kein Papier."),
+    "supply_low": N_("Toner oder Tinte ist fast leer."),
+    "door_open": N_("Eine Klappe ist offen."),
+    "printer_stopped": N_("Der Drucker ist angehalten."),
+    "on_battery": N_("Kein Strom. Läuft auf Batterie."),
+    "ups_battery_low": N_("Die Notstrom-Batterie ist fast leer."),
+    "overloaded": N_("Fast überlastet."),
+    "cpu_busy": N_("Der Prozessor ist dauernd ausgelastet."),
+    "memory_low": N_("Der Arbeitsspeicher ist fast voll."),
+    "clock_wrong": N_("Die Uhr geht falsch."),
+    "services_failed": N_("Dienste des Betriebssystems sind ausgefallen."),
+    "kiosk_unlocked": N_("Der Kiosk-Modus ist nicht gesperrt."),
+    "weak_wifi": N_("Das WLAN-Signal ist schwach."),
+}
+"""Every key of `fleet.health.REASONS`."""
+
+RUN = {
+    "not_sent": N_("Konnte bis zum Kurs nicht begonnen werden."),
+    "no_answer": N_("Vom Gerät kam keine Antwort mehr."),
+    "no_end": N_("Das Ende wurde nie gemeldet."),
+    "interrupted": N_("Der Agent wurde mitten darin neu gestartet."),
+    "not_clean": N_("Die Prüfung danach fand noch Spuren oder falsche Einstellungen."),
+    "look_too_old": N_("Die Prüfung war älter als die Zurücksetzung."),
+    "reset_failed": N_("Ein Schritt schlug fehl."),
+    "step_failed": N_("Ein Schritt schlug fehl."),
+    "too_long": N_("Die Zurücksetzung dauerte zu lange."),
+    "refused": N_("Das Gerät lehnte ab und hat nichts verändert."),
+    "failed": N_("Die Zurücksetzung schlug fehl."),
+    "unknown": N_("Was geschah, ist unbekannt."),
+    "in_use": N_("Jemand war am Gerät angemeldet."),
+    "sessions_unknown": N_("Es war nicht zu erkennen, ob jemand am Gerät sitzt."),
+    "busy": N_("Auf dem Gerät läuft schon eine Zurücksetzung."),
+    "site_busy": N_("Am Standort laufen schon genug Zurücksetzungen. Diese wartet."),
+    "course_changed": N_("Der Kurs ist ausgefallen oder verlegt."),
+    "course_running": N_("Im Raum läuft ein Kurs."),
+    "too_close": N_("Der nächste Kurs beginnt zu bald."),
+    "too_late": N_("Der nächste Kurs beginnt zu bald."),
+    "gap_too_short": N_("Die Pause zwischen zwei Kursen ist zu kurz."),
+    "calendar_in_doubt": N_("Der Stundenplan ist unsicher. Es könnte ein Kurs laufen."),
+    "expired": N_("Der Auftrag kam zu spät an."),
+    "too_early": N_("Der Auftrag kam zu früh an."),
+    "clock_in_doubt": N_("Die Uhren stimmen nicht überein."),
+    "no_roster": N_("Der Standort kennt seine Geräte noch nicht."),
+    "roster_old": N_("Der Standort hat zu lange nichts von der Zentrale gehört."),
+    "unknown_device": N_("Der Standort kennt dieses Gerät nicht."),
+    "wrong_room": N_("Das Gerät steht in einem anderen Raum."),
+    "no_journal": N_("Der Agent kann sich Aufträge nicht merken."),
+    "not_on": N_("Der Beamer ist nicht an."),
+    "unavailable_now": N_("Der Beamer nimmt gerade keinen Befehl an."),
+    "bad_job": N_("Das Gerät versteht den Auftrag nicht."),
+    "bad_request": N_("Das Gerät versteht den Auftrag nicht."),
+    "bad_config": N_("Das Gerät ist falsch eingerichtet."),
+    "unknown_profile": N_("Das Gerät kennt diese Art der Zurücksetzung nicht."),
+    "unsupported_tier": N_("Das Gerät kennt diese Art der Zurücksetzung nicht."),
+}
+"""Why a reset run is where it is. Besides these a run carries the codes of a poll that failed."""
+
+REFUSAL = {
+    "unknown_device": N_("Dieses Gerät gibt es nicht."),
+    "not_active": N_("Das Gerät ist nicht im Einsatz. Deshalb wird es nicht zurückgesetzt."),
+    "no_recipe": N_("Für dieses Gerät ist nicht festgelegt, wie es zurückgesetzt wird."),
+    "calendar_in_doubt": N_("Der Stundenplan ist unsicher. Es könnte ein Kurs laufen."),
+    "course_running": N_("Ein Kurs läuft, ist gerade vorbei oder beginnt gleich."),
+    "too_close": N_("Der nächste Kurs beginnt zu bald."),
+    "already_open": N_("Eine Zurücksetzung ist schon geplant oder läuft."),
+}
+"""Every key of `fleet.resets.REFUSALS`."""
+
+TIMETABLE = {
+    "unreachable": N_("Der Stundenplan ist nicht erreichbar."),
+    "timed_out": N_("Der Stundenplan antwortet zu langsam."),
+    "http_error": N_("Der Stundenplan wird nicht ausgeliefert."),
+    "missing_file": N_("Die Datei mit dem Stundenplan fehlt."),
+    "refused_address": N_("Die Adresse des Stundenplans ist nicht erlaubt."),
+    "too_large": N_("Der Stundenplan ist zu groß."),
+    "not_a_calendar": N_("Statt eines Stundenplans kam etwas anderes."),
+    "unreadable": N_("Der Stundenplan ist beschädigt."),
+    "partly_unreadable": N_("Einige Kurse im Stundenplan sind nicht lesbar."),
+    "too_many": N_("Der Stundenplan hat zu viele Kurse."),
+    "too_slow": N_("Den Stundenplan zu lesen dauert zu lange."),
+    "unknown_room": N_("Im Stundenplan stehen Orte, die kein Raum sind."),
+    "no_feed": N_("Für den Raum gibt es keinen Stundenplan."),
+    "too_old": N_("Der Stundenplan ist zu alt."),
+    "shrunk": N_("Mehr als die Hälfte der Kurse ist auf einmal weg. Bitte prüfen Sie das."),
+}
+"""Every key of `fleet.timetable.PROBLEMS`, and why a timetable without a problem is in doubt."""
+
+READINESS = {
+    "no_devices": N_("Im Raum steht kein Gerät."),
+    "service_was_down": N_("Raumwart lief nicht, als der Kurs begann."),
+    "calendar_in_doubt": N_("Der Stundenplan ist unsicher. Deshalb wird nichts zurückgesetzt."),
+    "agent_silent": N_("Vom Standort kommt keine Nachricht mehr."),
+    "too_few": N_("{kind}: {have} nutzbar, {need} nötig."),
+    "spare_needed": N_("{kind}: {have} nutzbar, {need} nötig. Bitte Reserve-Geräte aufstellen."),
+    "device_failed": N_("{name} ist gestört."),
+    "reported_broken": N_("{name} wurde als kaputt gemeldet."),
+    "device_unknown": N_("{name}: Zustand unbekannt."),
+    "gap_too_short": N_("{name}: Die Pause vor dem Kurs reicht nicht zum Zurücksetzen."),
+    "reset_failed": N_("{name}: Zurücksetzen fehlgeschlagen."),
+    "reset_unknown": N_("{name}: Ob das Zurücksetzen klappte, ist unbekannt."),
+    "reset_expired": N_("{name}: Nicht rechtzeitig zurückgesetzt."),
+    "not_proved": N_("{name}: Nicht als zurückgesetzt bewiesen."),
+    "used_since": N_("{name}: Nach dem Zurücksetzen benutzt."),
+    "no_course": N_("In den nächsten zwei Wochen ist kein Kurs geplant."),
+}
+"""Every key of `fleet.readiness.REASONS`."""
+
+DETAIL = {
+    "calendar_in_doubt": "timetable",
+    "device_failed": "health",
+    "device_unknown": "health",
+    "reset_failed": "run",
+    "reset_unknown": "run",
+    "reset_expired": "run",
+}
+"""Of which domain the further code of a readiness reason is."""
+
+PLACE = re.compile(r"\{(kind|name|have|need)\}")
+DOMAINS = {"health": HEALTH, "run": {**HEALTH, **RUN}, "refusal": REFUSAL, "timetable": TIMETABLE}
+
+
+def sentence(code: str, domain: str) -> str:
+    """The German sentence for a code; an unknown one is shown as it is, rather than hidden."""
+    return DOMAINS[domain].get(code, code)
+
+
+def reason(one: Reason | Mapping[str, Any], texts: NullTranslations) -> str:
+    """A readiness reason, also one that was frozen as JSON, in the language of `texts`."""
+    told = dict(one) if isinstance(one, Mapping) else asdict(one)
+    code, kind, detail = told["code"], told.get("kind"), told.get("detail")
+    said = texts.gettext(READINESS.get(code, code))
+    named = {
+        "kind": texts.gettext(words.KINDS[DeviceKind(kind)]) if kind else "",
+        "name": told.get("name") or told.get("device", ""),
+        "have": told.get("have", 0),
+        "need": told.get("need", 0),
+    }
+    said = PLACE.sub(lambda found: str(named.get(found[1], found[0])), said)
+    further = sentence(detail, DETAIL[code]) if detail and code in DETAIL else ""
+    return f"{said} {texts.gettext(further)}" if further else said

@@ -1,0 +1,134 @@
+"""Shows the region's rooms, the most urgent first, and one room in full."""
+
+from collections.abc import Sequence
+from itertools import groupby
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import HTMLResponse
+from sqlmodel import Session, col, select
+
+from dashboards import words
+from dashboards.finding import Freshness, find_room, freshness, municipalities
+from dashboards.view import page
+from fleet import readiness
+from fleet.auth import Visitor, signed_in
+from inventory import (
+    Course,
+    Device,
+    DeviceKind,
+    DeviceState,
+    Report,
+    ReportState,
+    ResetRun,
+    Verdict,
+)
+from inventory.db import reading
+
+router = APIRouter(default_response_class=HTMLResponse)
+
+VERDICT_CHOICES = [
+    ("", words.N_("alle")),
+    *((verdict.value, text) for verdict, text in words.VERDICT.items()),
+]
+KIND_ORDER = list(DeviceKind)
+
+
+@router.get("/")
+def overview(
+    request: Request,
+    visitor: Visitor = Depends(signed_in),
+    q: str = "",
+    gemeinde: str = "",
+    status: str = "",
+    hinweis: str = "",
+) -> HTMLResponse:
+    now = request.app.state.clock()
+    with reading(request.app.state.engine) as session:
+        rooms = readiness.overview(session, now, request.app.state.settings, visitor.sites)
+        fresh = freshness(session, visitor.sites)
+        choices = municipalities(session, visitor)
+    shown = [one for one in rooms if _matches(one, q.strip().casefold(), gemeinde, status)]
+    return page(
+        request,
+        "rooms.html",
+        visitor=visitor,
+        hint=hinweis,
+        total=len(rooms),
+        shown=shown,
+        urgent=[one for one in shown if one.verdict != Verdict.READY],
+        quiet=[one for one in shown if one.verdict == Verdict.READY],
+        filtered=bool(q.strip() or gemeinde or status),
+        fresh={one.room.id: fresh.get(one.room.id, Freshness()) for one in shown},
+        municipalities=choices,
+        verdicts=VERDICT_CHOICES,
+        chosen={"q": q, "gemeinde": gemeinde, "status": status},
+    )
+
+
+def _matches(one: readiness.RoomStatus, text: str, municipality: str, verdict: str) -> bool:
+    if municipality and one.site.municipality != municipality:
+        return False
+    if verdict and one.verdict.value != verdict:
+        return False
+    title = one.course.title if one.course else ""
+    places = (one.room.name, one.site.name, one.site.municipality, title)
+    return not text or any(text in place.casefold() for place in places)
+
+
+@router.get("/raum/{room_id}")
+def room(request: Request, room_id: str, visitor: Visitor = Depends(signed_in)) -> HTMLResponse:
+    now = request.app.state.clock()
+    with reading(request.app.state.engine) as session:
+        found, site = find_room(session, room_id, visitor)
+        status = readiness.room_status(session, room_id, now, request.app.state.settings)
+        devices = session.exec(
+            select(Device, DeviceState)
+            .outerjoin(DeviceState, col(DeviceState.device_id) == col(Device.id))
+            .where(Device.room_id == room_id)
+            .order_by(Device.name)
+        ).all()
+        courses = session.exec(
+            select(Course)
+            .where(Course.room_id == room_id, Course.end > now)
+            .order_by(col(Course.start))
+            .limit(6)
+        ).all()
+        reports = session.exec(
+            select(Report, Device)
+            .join(Device, col(Device.id) == col(Report.device_id))
+            .where(Device.room_id == room_id, Report.state != ReportState.DONE)
+            .order_by(col(Report.reported_at).desc())
+        ).all()
+        runs = _runs_for(session, status.course)
+        fresh = freshness(session, [site.id]).get(found.id, Freshness())
+    return page(
+        request,
+        "room.html",
+        visitor=visitor,
+        status=status,
+        fresh=fresh,
+        groups=by_kind(devices),
+        reported={device.id for _, device in reports},
+        courses=courses,
+        reports=reports,
+        runs=runs,
+    )
+
+
+def by_kind(
+    devices: Sequence[tuple[Device, DeviceState | None]],
+) -> list[tuple[DeviceKind, list[tuple[Device, DeviceState | None]]]]:
+    """Devices of one kind together, the kinds in their usual order."""
+    ordered = sorted(devices, key=lambda pair: KIND_ORDER.index(pair[0].kind))
+    return [(kind, list(rows)) for kind, rows in groupby(ordered, key=lambda pair: pair[0].kind)]
+
+
+def _runs_for(session: Session, course: Course | None) -> Sequence[tuple[ResetRun, Device]]:
+    if course is None:
+        return []
+    return session.exec(
+        select(ResetRun, Device)
+        .join(Device, col(Device.id) == col(ResetRun.device_id))
+        .where(ResetRun.course_id == course.id, ResetRun.course_start == course.start)
+        .order_by(Device.name)
+    ).all()

@@ -1,0 +1,261 @@
+"""The words of the pages for what the tables call `not_ready` or `wont_start`.
+
+The German text is the source; `locale/en` translates it. `N_` only marks a text for the catalogue.
+"""
+
+from agents.facts import FACTS
+from fleet.auth import MIN_PASSWORD
+from inventory import (
+    DeviceKind,
+    Health,
+    Impact,
+    Problem,
+    ReportState,
+    Role,
+    RunState,
+    Service,
+    Verdict,
+)
+
+
+def N_(text: str) -> str:  # noqa: N802 - the catalogue tools look for this name
+    """Mark a text for translation, and leave it as it is."""
+    return text
+
+
+YES, NO = N_("ja"), N_("nein")
+HOURS, MINUTES, DAYS = N_("Std."), N_("Min."), N_("Tage")
+
+NEAR_DAYS = {
+    "de": {1: "morgen", -1: "gestern"},
+    "en": {1: "tomorrow", -1: "yesterday"},
+}
+
+VERDICT = {
+    Verdict.READY: N_("bereit"),
+    Verdict.DEGRADED: N_("eingeschränkt"),
+    Verdict.NOT_READY: N_("nicht bereit"),
+    Verdict.UNKNOWN: N_("unbekannt"),
+}
+
+HEALTH = {
+    Health.OK: N_("in Ordnung"),
+    Health.OFF: N_("aus"),
+    Health.WARNING: N_("Hinweis"),
+    Health.FAILED: N_("gestört"),
+    Health.UNKNOWN: N_("unbekannt"),
+}
+
+RUN_STATE = {
+    RunState.PLANNED: N_("geplant"),
+    RunState.ORDERED: N_("beauftragt"),
+    RunState.ACTED: N_("ausgeführt"),
+    RunState.VERIFIED: N_("geprüft"),
+    RunState.FAILED: N_("fehlgeschlagen"),
+    RunState.UNKNOWN: N_("unbekannt"),
+    RunState.EXPIRED: N_("verfallen"),
+    RunState.DROPPED: N_("entfallen"),
+}
+
+REPORT_STATE = {
+    ReportState.RECEIVED: N_("eingegangen"),
+    ReportState.IN_PROGRESS: N_("in Arbeit"),
+    ReportState.DONE: N_("erledigt"),
+}
+
+SERVICE = {
+    Service.ACTIVE: N_("im Einsatz"),
+    Service.REPAIR: N_("in Reparatur"),
+    Service.LENT: N_("ausgeliehen"),
+    Service.RETIRED: N_("ausgemustert"),
+}
+
+KIND = {
+    DeviceKind.LAPTOP: N_("Laptop"),
+    DeviceKind.TABLET: N_("Tablet"),
+    DeviceKind.PROJECTOR: N_("Beamer"),
+    DeviceKind.ACCESS_POINT: N_("WLAN-Zugang"),
+    DeviceKind.SWITCH: N_("Netzwerk-Verteiler"),
+    DeviceKind.PRINTER: N_("Drucker"),
+    DeviceKind.DISPLAY: N_("Bildschirm"),
+    DeviceKind.UPS: N_("Notstrom-Gerät"),
+}
+
+KINDS = {
+    DeviceKind.LAPTOP: N_("Laptops"),
+    DeviceKind.TABLET: N_("Tablets"),
+    DeviceKind.PROJECTOR: N_("Beamer (Mehrzahl)"),
+    DeviceKind.ACCESS_POINT: N_("WLAN-Zugänge"),
+    DeviceKind.SWITCH: N_("Netzwerk-Verteiler (Mehrzahl)"),
+    DeviceKind.PRINTER: N_("Drucker (Mehrzahl)"),
+    DeviceKind.DISPLAY: N_("Bildschirme"),
+    DeviceKind.UPS: N_("Notstrom-Geräte"),
+}
+"""Plurals. Where German has one word for one and many, the catalogue of each language says what
+is shown."""
+
+PROBLEM = {
+    Problem.WONT_START: N_("Geht nicht an"),
+    Problem.PICTURE: N_("Bild fehlt oder ist schlecht"),
+    Problem.SOUND: N_("Ton fehlt oder ist schlecht"),
+    Problem.INTERNET: N_("Kein Internet"),
+    Problem.INPUT: N_("Tastatur, Maus oder Stift geht nicht"),
+    Problem.DAMAGED: N_("Beschädigt"),
+    Problem.MISSING: N_("Fehlt"),
+    Problem.OTHER: N_("Etwas anderes"),
+}
+
+_ALWAYS = (Problem.DAMAGED, Problem.MISSING, Problem.OTHER)
+
+PROBLEMS_OF = {
+    DeviceKind.LAPTOP: (
+        Problem.WONT_START,
+        Problem.PICTURE,
+        Problem.SOUND,
+        Problem.INTERNET,
+        Problem.INPUT,
+        *_ALWAYS,
+    ),
+    DeviceKind.TABLET: (
+        Problem.WONT_START,
+        Problem.PICTURE,
+        Problem.SOUND,
+        Problem.INTERNET,
+        Problem.INPUT,
+        *_ALWAYS,
+    ),
+    DeviceKind.PROJECTOR: (Problem.WONT_START, Problem.PICTURE, Problem.SOUND, *_ALWAYS),
+    DeviceKind.DISPLAY: (Problem.WONT_START, Problem.PICTURE, Problem.SOUND, *_ALWAYS),
+    DeviceKind.ACCESS_POINT: (Problem.INTERNET, Problem.WONT_START, *_ALWAYS),
+    DeviceKind.SWITCH: (Problem.INTERNET, Problem.WONT_START, *_ALWAYS),
+    DeviceKind.PRINTER: (Problem.WONT_START, *_ALWAYS),
+    DeviceKind.UPS: (Problem.WONT_START, *_ALWAYS),
+}
+"""What can be wrong with a device of this kind, the likely first."""
+
+IMPACT = {
+    Impact.NONE: N_("Ja, der Kurs kann weitergehen"),
+    Impact.WITH_SPARE: N_("Ja, mit einem Ersatz-Gerät"),
+    Impact.BLOCKED: N_("Nein, der Kurs kann nicht weitergehen"),
+}
+
+IMPACT_SHORT = {
+    Impact.NONE: N_("Kurs läuft weiter"),
+    Impact.WITH_SPARE: N_("Kurs läuft mit Ersatz"),
+    Impact.BLOCKED: N_("Kurs kann nicht weitergehen"),
+}
+
+ROLE = {
+    Role.REGION_ADMIN: N_("Verwaltung der Region"),
+    Role.MUNICIPAL_IT: N_("IT der Gemeinde"),
+    Role.CARETAKER: N_("Hausmeisterei"),
+    Role.VIEWER: N_("nur ansehen"),
+}
+
+FACT = {
+    "model": N_("Modell"),
+    "vendor": N_("Hersteller"),
+    "firmware": N_("Software-Stand"),
+    "serial": N_("Seriennummer"),
+    "name": N_("Eigener Name"),
+    "profile": N_("SNMP-Profil"),
+    "uptime_s": N_("Läuft seit"),
+    "round_trip_s": N_("Antwortzeit"),
+    "cpu_ratio": N_("Prozessor belegt"),
+    "memory_ratio": N_("Speicher belegt"),
+    "memory_total_bytes": N_("Speicher eingebaut"),
+    "load_1m": N_("Last je Prozessor"),
+    "disk_free_bytes": N_("Platz frei"),
+    "disk_ratio": N_("Platz belegt"),
+    "temperature_c": N_("Temperatur"),
+    "battery_ratio": N_("Akku"),
+    "battery_wear_ratio": N_("Akku-Verschleiß"),
+    "plugged": N_("Am Netzteil"),
+    "clients": N_("Verbundene Geräte"),
+    "channel_2g": N_("Kanal bei 2,4 GHz"),
+    "channel_5g": N_("Kanal bei 5 GHz"),
+    "utilisation_ratio": N_("Funkkanal belegt"),
+    "noise_dbm": N_("Rauschen"),
+    "in_bytes": N_("Empfangen"),
+    "out_bytes": N_("Gesendet"),
+    "errors": N_("Fehlerhafte Pakete"),
+    "ports_up": N_("Anschlüsse verbunden"),
+    "ports_total": N_("Anschlüsse"),
+    "poe_watts": N_("Strom über Netzwerk"),
+    "power_watts": N_("Stromverbrauch"),
+    "voltage_v": N_("Spannung"),
+    "power": N_("Betrieb"),
+    "input": N_("Eingang"),
+    "picture_muted": N_("Bild ausgeblendet"),
+    "sound_muted": N_("Ton aus"),
+    "lamp_s": N_("Lampe in Betrieb"),
+    "filter_s": N_("Filter in Betrieb"),
+    "fan_state": N_("Lüfter"),
+    "lamp_state": N_("Lampe"),
+    "temperature_state": N_("Temperatur-Wächter"),
+    "cover_state": N_("Abdeckung"),
+    "filter_state": N_("Filter"),
+    "other_state": N_("Sonstiger Fehler"),
+    "printer_state": N_("Drucker-Zustand"),
+    "paper_empty": N_("Papier leer"),
+    "paper_jam": N_("Papierstau"),
+    "door_open": N_("Klappe offen"),
+    "supply_ratio": N_("Toner oder Tinte"),
+    "supply_low": N_("Toner oder Tinte knapp"),
+    "pages": N_("Gedruckte Seiten"),
+    "on_battery": N_("Läuft auf Batterie"),
+    "runtime_s": N_("Restlaufzeit"),
+    "load_ratio": N_("Auslastung"),
+    "screen_on": N_("Bildschirm an"),
+    "kiosk_locked": N_("Kiosk gesperrt"),
+    "on_start_page": N_("Zeigt die Startseite"),
+    "wifi_dbm": N_("WLAN-Signal"),
+    "sessions": N_("Angemeldete Personen"),
+    "failed_units": N_("Ausgefallene Dienste"),
+    "updates": N_("Offene Updates"),
+    "security_updates": N_("Offene Sicherheits-Updates"),
+    "reboot_needed": N_("Neustart nötig"),
+    "disk_healthy": N_("Datenträger gesund"),
+    "clock_offset_s": N_("Uhr weicht ab"),
+    "reset_id": N_("Letzte Zurücksetzung"),
+    "residue": N_("Spuren von Gästen"),
+    "residue_places": N_("Wo Spuren waren"),
+    "home_hash": N_("Prüfsumme des Gast-Ordners"),
+    "home_clean": N_("Gast-Ordner frisch"),
+    "used_since": N_("Seitdem benutzt"),
+}
+
+FACT_VALUES = {
+    "standby": N_("Bereitschaft"),
+    "on": N_("an"),
+    "cooling": N_("kühlt ab"),
+    "warming": N_("wärmt auf"),
+    "ok": N_("in Ordnung"),
+    "warning": N_("Warnung"),
+    "error": N_("Fehler"),
+    "idle": N_("wartet"),
+    "printing": N_("druckt"),
+    "stopped": N_("angehalten"),
+    "other": N_("anderes"),
+}
+
+MESSAGES = {
+    "reset_requested": N_("Die Zurücksetzung ist geplant. Unten sehen Sie, wie weit sie ist."),
+    "service_set": N_("Der Einsatz-Zustand ist geändert."),
+    "report_set": N_("Die Meldung ist geändert."),
+    "signed_out": N_("Sie sind abgemeldet."),
+    "password_set": N_("Ihr neues Kennwort gilt ab jetzt. Alle anderen Anmeldungen sind beendet."),
+    "me_too": N_("Danke. Ihr Hinweis ist bei der Meldung notiert."),
+}
+"""What a page says after something was done; chosen by `?hinweis=` in the address."""
+
+PASSWORD_HINT = N_("Mindestens {count} Zeichen. Ein Satz ist leichter zu merken als ein Wort.")
+
+
+def password_hint(translated: str) -> str:
+    return translated.format(count=MIN_PASSWORD)
+
+
+def fact_names(facts: dict[str, object]) -> list[str]:
+    """The facts that we know, in the registry's order: what is asked most stands first."""
+    return [name for name in FACTS if name in facts]
