@@ -111,6 +111,8 @@ def judge_end(answer: dict[str, Any], reset_id: str) -> None:
 
 def parse_object(line: bytes) -> dict[str, Any] | None:
     """The JSON object in this line; None when it holds something else, such as a banner."""
+    if not line.lstrip().startswith(b"{"):
+        return None
     try:
         value = json.loads(line)
     except (ValueError, RecursionError):

@@ -36,6 +36,8 @@ Result = TypeVar("Result")
 
 MAX_OUTPUT = 1 << 20
 """Bytes of output that a device may say in one conversation."""
+MAX_GREETING = 1 << 17
+"""Bytes that it may say before the connection is encrypted."""
 RSA = ("rsa-sha2-512", "rsa-sha2-256")
 
 # paramiko logs every failed handshake with a traceback; we report each failure ourselves.
@@ -88,6 +90,9 @@ class Session:
     def _hang_up(self) -> None:
         """The thread that reads the socket closes it: its number is not reused meanwhile."""
         self.abort()
+        if self._transport:
+            # Its timer would outlive a failed handshake as a thread of its own.
+            self._transport.packetizer.complete_handshake()
         if self._transport and self._transport.is_alive():
             self._transport.join(1.0)
         elif self._wire:
@@ -132,6 +137,7 @@ class Session:
         if pinned:
             _prefer(transport, pinned[0])
         transport.start_client(timeout=seconds)
+        self._wire.limit = 2 * MAX_OUTPUT
 
     def _sign_in(self) -> None:
         """Check who it is before telling it anything."""
@@ -150,7 +156,8 @@ class Session:
 
     def _run(self, command: str) -> paramiko.Channel:
         assert self._transport
-        channel = self._transport.open_session()
+        # The window bounds what it may say unread, on its error output too.
+        channel = self._transport.open_session(window_size=MAX_OUTPUT)
         try:
             channel.exec_command(command)
         except paramiko.SSHException:
@@ -189,13 +196,15 @@ class Wire:
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
         self.received = 0
+        self.limit = MAX_GREETING
 
     @property
     def flooded(self) -> bool:
-        return self.received > 2 * MAX_OUTPUT
+        return self.received > self.limit
 
     def recv(self, size: int) -> bytes:
-        data = self._connection.recv(size)
+        # paramiko asks for as much as a packet claims to hold: up to 4 GiB in one piece of memory.
+        data = self._connection.recv(min(size, 1 << 16))
         self.received += len(data)
         return b"" if self.flooded else data
 

@@ -1,0 +1,457 @@
+"""The SSH driver against a real sshd whose forced command behaves as badly as a device may."""
+
+import asyncio
+import json
+import logging
+import shlex
+import socket
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives import serialization as pem
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agents.credentials import Credentials
+from agents.driver import (
+    Denied,
+    DriverError,
+    Garbled,
+    HostKeyChanged,
+    Misconfigured,
+    MissingCredential,
+    NoEnd,
+    Refused,
+    ResetFailed,
+    TimedOut,
+    Unreachable,
+    WrongDevice,
+)
+from agents.drivers.ssh import Ssh
+from agents.facts import FACTS
+from agents.messages import Order, Target
+from agents.ssh_answers import Health, Verified, health_facts, judge_end, verified_facts
+from tests.sshd import USER, Sshd, new_key, sshd
+
+AMPLE = timedelta(seconds=10)
+HEALTH = {"v": 1, "now": 0.0, "model": "M", "serial": "S1", "battery_ratio": 0.5, "plugged": None}
+GOOD = f"echo {shlex.quote(json.dumps(HEALTH))}"
+
+
+class Desk:
+    """A driver with one key, and a target."""
+
+    def __init__(self, folder: Path, port: int, **secret: str) -> None:
+        self.folder = folder
+        (folder / "credentials").mkdir(exist_ok=True)
+        self.credential(**(secret or {"user": USER, "key_file": str(folder / "key")}))
+        self.driver = Ssh(Credentials(folder / "credentials"), folder / "state")
+        self.target = Target(
+            device="d", room="r", kind="laptop", driver="ssh",
+            address="127.0.0.1", port=port, credential="laptop",
+        )  # fmt: skip
+
+    def credential(self, **parts: str) -> None:
+        path = self.folder / "credentials" / "laptop.json"
+        path.unlink(missing_ok=True)
+        path.touch(mode=0o600)
+        path.write_text(json.dumps(parts))
+
+    def poll(self, timeout: timedelta = AMPLE, **changes: Any) -> dict[str, Any]:
+        target = self.target.model_copy(update=changes)
+        return self.run(lambda: self.driver.poll(target, timeout))
+
+    def act(self, timeout: timedelta = AMPLE, reset_id: str = "run1.1", **steps: Any) -> None:
+        order = an_order(reset_id, **(steps or {"tier": "quick"}))
+        self.run(lambda: self.driver.act(self.target, order, timeout))
+
+    def run(self, what: Callable[[], Awaitable[Any]]) -> Any:
+        async def main() -> Any:
+            return await what()
+
+        return asyncio.run(main())
+
+
+def an_order(reset_id: str = "run1.1", **steps: Any) -> Order:
+    now = datetime.now(UTC)
+    return Order(
+        id=reset_id, site="s", device="d", room="r", steps=steps,
+        not_before=now - timedelta(minutes=1), not_after=now + timedelta(minutes=5),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def laptop(tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    """Opens a laptop whose forced command is the given shell script, and a desk for it."""
+    public = new_key(tmp_path / "key")
+
+    @contextmanager
+    def opened(script: str, **options: Any) -> Iterator[tuple[Desk, Sshd]]:
+        program = tmp_path / "forced"
+        program.write_text(script)
+        with sshd(tmp_path, f"sh {program}", public, **options) as server:
+            desk = Desk(tmp_path, server.port)
+            yield desk, server
+            asyncio.run(desk.driver.close())
+
+    yield opened
+    _no_threads_left()
+
+
+def _no_threads_left() -> None:
+    for _ in range(100):
+        left = [one for one in threading.enumerate() if one.name.startswith(("ssh_", "Thread"))]
+        if not left:
+            return
+        time.sleep(0.02)
+    raise AssertionError(left)
+
+
+def test_health_becomes_facts_and_null_is_left_out(laptop: Any) -> None:
+    with laptop(GOOD) as (desk, _):
+        facts = desk.poll()
+    assert facts.pop("clock_offset_s") < -1e9
+    assert facts == {"model": "M", "serial": "S1", "battery_ratio": 0.5}
+
+
+def test_it_asks_for_one_verb_and_nothing_else(laptop: Any, tmp_path: Path) -> None:
+    asked = tmp_path / "asked"
+    with laptop(f'echo "$SSH_ORIGINAL_COMMAND" >> {asked}\n{GOOD}') as (desk, _):
+        desk.poll()
+        with pytest.raises(Garbled):
+            desk.run(lambda: desk.driver.look(desk.target, an_order(tier="quick"), AMPLE))
+        order = an_order("x; rm -rf /", tier="quick")
+        with pytest.raises(Misconfigured):
+            desk.run(lambda: desk.driver.look(desk.target, order, AMPLE))
+    assert asked.read_text() == "health\nverify run1.1\n"
+
+
+def test_a_banner_before_the_answer_is_tolerated(laptop: Any) -> None:
+    banner = 'echo "Willkommen! {no json}"; echo \'{"v": 7}\'; echo "[1]"; printf "\\377\\376\\n"\n'
+    with laptop(banner + GOOD) as (desk, _):
+        assert desk.poll()["model"] == "M"
+
+
+def test_another_serial_number_is_another_device(laptop: Any) -> None:
+    with laptop(GOOD) as (desk, _):
+        assert desk.poll(serial=" s1 ")["serial"] == "S1"
+        with pytest.raises(WrongDevice):
+            desk.poll(serial="S2")
+
+
+@pytest.mark.parametrize(
+    ("script", "error"),
+    [
+        ("exit 0", Garbled),
+        ("echo not json", Garbled),
+        ('echo "sudo: a password is required" >&2; exit 1', Garbled),
+        ('printf \'{"v": 1, "now": 1\'', Garbled),
+        ('echo \'{"v": 1, "now": 1, "battery_ratio": 50}\'', Garbled),
+        ('echo \'{"v": 1, "now": 1, "sessions": true}\'', Garbled),
+        ('echo \'{"v": 1, "now": NaN}\'', Garbled),
+        ("echo '{\"v\": 1}'", Garbled),
+        ("yes", Garbled),
+        ("cat /dev/zero", Garbled),
+        ("sleep 20", TimedOut),
+        ("cat /dev/zero >&2", TimedOut),
+        ("trap '' TERM HUP PIPE; printf '{'; sleep 20", TimedOut),
+        ("kill -9 $PPID; sleep 20", Unreachable),
+    ],
+)
+def test_bad_answers_end_in_time_and_by_name(
+    laptop: Any, script: str, error: type[DriverError]
+) -> None:
+    limit = timedelta(seconds=1.5) if issubclass(error, TimedOut) else AMPLE
+    with laptop(script) as (desk, _):
+        began = time.monotonic()
+        with pytest.raises(error) as caught:
+            desk.poll(limit)
+        assert time.monotonic() - began < limit.total_seconds()
+        assert type(caught.value) is error
+        if "sudo" in script:
+            assert "a password is required" in str(caught.value)
+
+
+def test_a_wrong_key_is_denied(laptop: Any, tmp_path: Path) -> None:
+    with laptop(GOOD) as (desk, _):
+        new_key(tmp_path / "other")
+        desk.credential(user=USER, key_file=str(tmp_path / "other"))
+        with pytest.raises(Denied):
+            desk.poll()
+        desk.credential(user=USER, password="guessed")
+        with pytest.raises(Denied):
+            desk.poll()
+
+
+def test_every_form_of_key_opens(laptop: Any, tmp_path: Path) -> None:
+    with laptop(GOOD) as (desk, _):
+        text = (tmp_path / "key").read_text()
+        desk.credential(user=USER, key=text)
+        assert desk.poll()
+        loaded = pem.load_ssh_private_key(text.encode(), None)
+        plain = (pem.Encoding.PEM, pem.PrivateFormat.PKCS8, pem.NoEncryption())
+        desk.credential(user=USER, key=loaded.private_bytes(*plain).decode())
+        assert desk.poll()
+
+
+def test_an_rsa_key_opens(tmp_path: Path) -> None:
+    public = new_key(tmp_path / "key", "rsa")
+    with sshd(tmp_path, f"sh -c {shlex.quote('cat ' + str(tmp_path / 'h'))}", public) as server:
+        (tmp_path / "h").write_text(json.dumps(HEALTH))
+        desk = Desk(tmp_path, server.port)
+        assert desk.poll()["model"] == "M"
+        asyncio.run(desk.driver.close())
+
+
+@pytest.mark.parametrize("what", ["missing", "open", "encrypted", "nonsense", "no user", "no key"])
+def test_a_credential_that_cannot_be_used_is_missing(
+    laptop: Any, tmp_path: Path, what: str
+) -> None:
+    with laptop(GOOD) as (desk, _):
+        key = tmp_path / "key"
+        if what == "missing":
+            desk.credential(user=USER, key_file=str(tmp_path / "nowhere"))
+        elif what == "open":
+            key.chmod(0o644)
+        elif what == "encrypted":
+            locked = Ed25519PrivateKey.generate().private_bytes(
+                pem.Encoding.PEM, pem.PrivateFormat.OpenSSH, pem.BestAvailableEncryption(b"x")
+            )
+            desk.credential(user=USER, key=locked.decode())
+        elif what == "nonsense":
+            desk.credential(user=USER, key="-----BEGIN PRIVATE KEY-----\nsecret-text\n")
+        elif what == "no user":
+            desk.credential(key_file=str(key))
+        else:
+            desk.credential(user=USER)
+        with pytest.raises(MissingCredential) as caught:
+            desk.poll()
+        assert "secret-text" not in str(caught.value)
+
+
+def test_a_changed_host_key_is_refused_loudly_and_once(
+    laptop: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked = tmp_path / "asked"
+    script = f"echo x >> {asked}\n{GOOD}"
+    with laptop(script) as (desk, first):
+        desk.poll()
+        port = first.port
+    new_key(tmp_path / "host_key")
+    with laptop(script) as (_, second):
+        moved = (tmp_path / "state" / "host_keys").read_text().replace(str(port), str(second.port))
+        (tmp_path / "state" / "host_keys").write_text(moved)
+        desk = Desk(tmp_path, second.port)
+        for _ in range(3):
+            with pytest.raises(HostKeyChanged):
+                desk.poll()
+        loud = [one for one in caplog.records if one.levelno == logging.ERROR]
+        assert len(loud) == 1
+        assert "HOST KEY CHANGED" in loud[0].message
+        assert asked.read_text() == "x\n", "nothing was asked of the stranger"
+        assert desk.driver.host_keys.forget("127.0.0.1", second.port)
+        assert desk.poll()
+        asyncio.run(desk.driver.close())
+
+
+def test_the_pinned_kind_of_key_is_asked_for(laptop: Any, tmp_path: Path) -> None:
+    """A server that gets a second, nicer key is still the same one."""
+    new_key(tmp_path / "host_key", "rsa")
+    with laptop(GOOD) as (desk, _):
+        desk.poll()
+        assert " ssh-rsa " in (tmp_path / "state" / "host_keys").read_text()
+    new_key(tmp_path / "second_key")
+    with laptop(GOOD, settings=f"HostKey {tmp_path / 'second_key'}") as (_, server):
+        pinned = tmp_path / "state" / "host_keys"
+        pinned.write_text(pinned.read_text().replace(str(desk.target.port), str(server.port)))
+        again = Desk(tmp_path, server.port)
+        assert again.poll()
+        asyncio.run(again.driver.close())
+
+
+END = '{"event":"end","reset_id":"run1.1","result":'
+
+
+@pytest.mark.parametrize(
+    ("end", "error", "text"),
+    [
+        (END + '"ok"}', None, ""),
+        (END + '"refused","reason":"in_use"}', Refused, "in_use"),
+        (END + '"failed","reason":"too_long","step":"trash"}', ResetFailed, "too_long: trash"),
+        (END + '"perhaps"}', Garbled, "result"),
+        (END.replace("run1", "run2") + '"ok"}', Garbled, "another reset"),
+        ('{"event":"step","step":"home","status":"ok"}', NoEnd, "no answer"),
+        ("", NoEnd, "no answer"),
+    ],
+)
+def test_the_last_line_says_how_it_went(
+    laptop: Any, end: str, error: type[DriverError] | None, text: str
+) -> None:
+    script = f"cat >/dev/null; echo 'Willkommen'; echo '{{\"event\":\"step\"}}'; echo '{end}'"
+    with laptop(script) as (desk, _):
+        if error is None:
+            desk.act()
+            return
+        with pytest.raises(error) as caught:
+            desk.act()
+        assert text in str(caught.value)
+
+
+def test_the_job_says_all_that_the_laptop_must_check(laptop: Any, tmp_path: Path) -> None:
+    ok = END + '"ok"}'
+    with laptop(f"cat > {tmp_path}/job; echo '{ok}'") as (desk, _):
+        desk.act(tier="quick", profile="senioren")
+        job = json.loads((tmp_path / "job").read_text())
+        assert job["v"] == 1
+        assert job["reset_id"] == "run1.1"
+        assert job["profile"] == "senioren"
+        assert job["next_start"] is None
+        assert job["max_runtime_s"] == 120
+        sent = datetime.fromisoformat(job["sent_at"])
+        assert abs(datetime.now(UTC) - sent) < timedelta(seconds=10)
+        with pytest.raises(Misconfigured):
+            desk.act(reset_id="../../x")
+
+
+def test_a_connection_lost_in_the_middle_is_no_end(laptop: Any, tmp_path: Path) -> None:
+    begun = tmp_path / "begun"
+
+    async def lose(desk: Desk, server: Sshd) -> None:
+        order = an_order(tier="quick")
+        acting = asyncio.create_task(desk.driver.act(desk.target, order, AMPLE))
+        await asyncio.to_thread(_wait_for, begun)
+        server.cut()
+        with pytest.raises(NoEnd):
+            await acting
+
+    with laptop(f"cat >/dev/null; touch {begun}; sleep 20") as (desk, server):
+        asyncio.run(lose(desk, server))
+
+
+def _wait_for(path: Path) -> None:
+    while not path.exists():
+        time.sleep(0.01)
+
+
+def test_an_end_that_comes_too_late_is_no_end(laptop: Any) -> None:
+    with laptop("cat >/dev/null; sleep 20") as (desk, _):
+        began = time.monotonic()
+        with pytest.raises(NoEnd):
+            desk.act(timedelta(seconds=1))
+        assert time.monotonic() - began < 1
+
+
+def test_before_the_job_was_sent_nothing_is_unknown(laptop: Any) -> None:
+    with laptop(GOOD) as (desk, server):
+        server.process.kill()
+        server.process.wait()
+        with pytest.raises(Unreachable) as caught:
+            desk.act()
+        assert not isinstance(caught.value, NoEnd)
+
+
+def test_hanging_laptops_do_not_hold_up_the_others(laptop: Any, tmp_path: Path) -> None:
+    """A script that hangs for every second caller."""
+    script = f"mkdir {tmp_path}/turn 2>/dev/null && sleep 20\nrmdir {tmp_path}/turn\n{GOOD}"
+
+    async def many(desk: Desk) -> list[Any]:
+        polls = [desk.driver.poll(desk.target, timedelta(seconds=4)) for _ in range(12)]
+        return await asyncio.gather(*polls, return_exceptions=True)
+
+    with laptop(script) as (desk, _):
+        results = asyncio.run(many(desk))
+    assert sum(isinstance(one, dict) for one in results) >= 4
+    assert all(isinstance(one, dict | TimedOut) for one in results), results
+
+
+@contextmanager
+def a_raw_server(talk: Callable[[socket.socket], None]) -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection, suppress(OSError):
+                talk(connection)
+
+        thread = threading.Thread(target=serve, name="raw")
+        thread.start()
+        yield server.getsockname()[1]
+        thread.join(10)
+
+
+def _flood(connection: socket.socket) -> None:
+    while True:
+        connection.sendall(b"x" * 65536)
+
+
+def _drip(connection: socket.socket) -> None:
+    while True:
+        connection.sendall(b"S")
+        time.sleep(0.05)
+
+
+def _say(words: bytes) -> Callable[[socket.socket], None]:
+    def say(connection: socket.socket) -> None:
+        connection.sendall(words)
+        connection.shutdown(socket.SHUT_WR)
+        while connection.recv(4096):
+            pass
+
+    return say
+
+
+@pytest.mark.parametrize(
+    ("talk", "error"),
+    [
+        (_flood, Garbled),
+        (_drip, TimedOut),
+        (lambda connection: connection.close(), Unreachable),
+        (_say(b"HTTP/1.1 400 Bad Request\r\n\r\n"), Garbled),
+        (_say(b"SSH-1.5-Old\r\n"), Garbled),
+        (_say(b"SSH-2.0-X\r\n" + b"\xff" * 4096), Garbled),
+    ],
+    ids=["flood", "drip", "close", "http", "ssh1", "noise"],
+)
+def test_what_is_not_ssh(
+    tmp_path: Path, talk: Callable[[socket.socket], None], error: type[DriverError]
+) -> None:
+    with a_raw_server(talk) as port:
+        desk = Desk(tmp_path, port, user="u", password="p")
+        with pytest.raises(error) as caught:
+            desk.poll(timedelta(seconds=2) if error is TimedOut else AMPLE)
+        assert type(caught.value) is error
+        asyncio.run(desk.driver.close())
+    _no_threads_left()
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner),
+    max_leaves=6,
+)
+ANSWER = st.dictionaries(
+    st.sampled_from([*Health.model_fields, *Verified.model_fields, "result", "reason", "detail"]),
+    JSON,
+)
+
+
+@given(ANSWER)
+def test_no_answer_brings_us_down_or_gives_unknown_facts(answer: dict[str, Any]) -> None:
+    target = Target(device="d", room="r", kind="laptop", driver="ssh", address="x", serial="S1")
+    for facts in (health_facts, verified_facts):
+        with suppress(DriverError):
+            assert set(facts(answer, target)) <= set(FACTS)
+    with suppress(DriverError):
+        judge_end(answer, "run1.1")
+
+
+def test_every_field_is_a_fact() -> None:
+    assert set(Health.model_fields) - {"now"} <= set(FACTS)
+    assert set(Verified.model_fields) <= set(FACTS)
