@@ -20,6 +20,12 @@ NUMBERS = count()
 
 
 @pytest.fixture
+def anyio_backend() -> str:
+    """Tests marked `anyio` run on asyncio."""
+    return "asyncio"
+
+
+@pytest.fixture
 def now() -> datetime:
     """A Monday morning, nine o'clock in Berlin."""
     return datetime(2026, 11, 23, 8, 0, tzinfo=UTC)

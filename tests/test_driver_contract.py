@@ -29,11 +29,6 @@ SLACK_S = 0.5
 BAD = [(rig, mood) for rig in RIGS for mood in rig.fails]
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @dataclass
 class Bench:
     """A running device and the driver that looks at it."""

@@ -1,128 +1,46 @@
-"""Tablets: what they say is read right, a reset clears, and the password stays a secret."""
+"""Tablets: what they say is read right, a reset clears, the password stays secret."""
 
 import asyncio
-import hashlib
-import json
 import logging
-import ssl
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from agents.credentials import Credentials
 from agents.driver import (
     Denied,
-    DriverError,
     Garbled,
-    HostKeyChanged,
     Misconfigured,
     MissingCredential,
     NoEnd,
     ResetFailed,
-    TimedOut,
     Unreachable,
     WrongDevice,
 )
-from agents.drivers.kiosk import Kiosk
 from agents.facts import check_facts
 from agents.kiosk.info import DeviceInfo
-from agents.messages import Order, Target
 from agents.simulator import Mood
-from agents.simulator.kiosk import Tablet
 from tests.parts import need_module
+from tests.tablets import (
+    PASSWORD,
+    RESET,
+    SECOND,
+    START,
+    driver,
+    http,
+    info,
+    order,
+    running,
+    set_passwords,
+    tablet,
+    target,
+)
 
 pytestmark = pytest.mark.anyio
-SECOND = timedelta(seconds=1)
-PASSWORD = "geheim%&=ü-tablet"
-START = "https://lernen.example/start"
-RESET = {
-    "clear": ["cookies", "webstorage", "cache"],
-    "webview": True,
-    "start_page": True,
-    "lock": True,
-}
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
 
 
 @pytest.fixture(autouse=True)
 def password(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RAUMWART_SECRET_TAB", json.dumps({"password": PASSWORD}))
-    monkeypatch.setenv("RAUMWART_SECRET_WRONG", json.dumps({"password": "wrong"}))
-
-
-def driver() -> Kiosk:
-    return Kiosk(Credentials(None), Path())
-
-
-def target(port: int, **options: Any) -> Target:
-    fields: dict[str, Any] = {"credential": "tab", "address": "127.0.0.1"} | options
-    return Target(device="t1", room="r1", kind="tablet", driver="kiosk", port=port, **fields)
-
-
-def order(**steps: Any) -> Order:
-    at = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
-    return Order(
-        id="x.1", site="s", device="t1", room="r1", steps=steps, not_before=at, not_after=at
-    )
-
-
-def tablet(**options: Any) -> Tablet:
-    return Tablet("Tablet 1", PASSWORD, START, "abcdef-123456", **options)
-
-
-@asynccontextmanager
-async def running(device: Tablet) -> AsyncIterator[int]:
-    port = await device.start()
-    try:
-        yield port
-    finally:
-        await device.stop()
-
-
-@asynccontextmanager
-async def serving(*pieces: bytes, pause: float = 0.0, stay: bool = False) -> AsyncIterator[int]:
-    """A peer that sends these bytes to whoever comes."""
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            await reader.readuntil(b"\r\n\r\n")
-            for piece in pieces:
-                writer.write(piece)
-                await writer.drain()
-                await asyncio.sleep(pause)
-            if stay:
-                await reader.read(-1)
-        except OSError:
-            pass
-        finally:
-            writer.close()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    async with server:
-        yield server.sockets[0].getsockname()[1]
-
-
-def http(body: bytes, *headers: str, status: str = "200 OK") -> bytes:
-    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers, "", ""]
-    return "\r\n".join(lines).encode() + body
-
-
-def info(**changes: Any) -> bytes:
-    return json.dumps({"deviceID": "abcdef-123456", **changes}).encode()
+    set_passwords(monkeypatch)
 
 
 class TestInfo:
@@ -366,180 +284,6 @@ class TestAct:
         async with running(device) as port:
             with pytest.raises(NoEnd, match="clearCache"):
                 await driver().act(target(port), order(**RESET), SECOND)
-
-
-GOOD = http(info(batteryLevel=50))
-HOSTILE: dict[str, tuple[bytes, type[DriverError]]] = {
-    "nothing": (b"", Garbled),
-    "endless header": (b"HTTP/1.1 200 OK\r\nX: " + b"a" * 10_000_000, Garbled),
-    "endless body": (b"HTTP/1.1 200 OK\r\n\r\n" + b" " * 10_000_000, Garbled),
-    "too long": (http(b" " * 300_000 + info()), Garbled),
-    "half a body": (GOOD[:-5], Garbled),
-    "binary": (bytes(range(256)), Garbled),
-    "another protocol": (b"SSH-2.0-OpenSSH_9.2\r\n", Garbled),
-    "redirect": (http(b"", "Location: http://127.0.0.1:1/", status="302 Found"), Garbled),
-    "not found": (http(b"no", status="404 Not Found"), Garbled),
-    "forbidden": (http(b"no", status="403 Forbidden"), Denied),
-    "not json": (http(b"<html>"), Garbled),
-    "a list": (http(b"[1]"), Garbled),
-    "nothing known": (http(b"{}"), Garbled),
-    "deep": (http(b"[" * 200_000), Garbled),
-    "deep in a key": (http(b'{"deviceID":"a","x":' + b"[" * 100_000), Garbled),
-    "compressed": (http(b"\x1f\x8b", "Content-Encoding: gzip"), Garbled),
-    "wrong type": (http(info(batteryLevel=PASSWORD)), Garbled),
-    "not UTF-8": (http(b'{"deviceID":"\xff\xfe"}'), Garbled),
-    "negative length": (b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n", Garbled),
-}
-
-
-KEYS = ["deviceID", "batteryLevel", "plugged", "currentPage", "startUrl", "serial"]
-KEYS += ["internalStorageFreeSpace", "internalStorageTotalSpace", "status", "statustext"]
-
-
-class TestHostile:
-    @pytest.mark.parametrize("name", HOSTILE)
-    async def test_answers(self, name: str) -> None:
-        sent, error = HOSTILE[name]
-        async with serving(sent) as port:
-            with pytest.raises(error) as caught:
-                await driver().poll(target(port), 3 * SECOND)
-        assert PASSWORD not in str(caught.value)
-
-    async def test_one_byte_at_a_time(self) -> None:
-        pieces = [GOOD[i : i + 1] for i in range(len(GOOD))]
-        loop = asyncio.get_running_loop()
-        async with serving(*pieces, pause=0.05) as port:
-            began = loop.time()
-            with pytest.raises(Unreachable):
-                await driver().poll(target(port), timedelta(seconds=0.3))
-            assert loop.time() - began < 0.6
-
-    async def test_a_body_that_never_ends(self) -> None:
-        async with serving(GOOD[:-1], stay=True) as port:
-            with pytest.raises(TimedOut):
-                await driver().poll(target(port), timedelta(seconds=0.3))
-
-    async def test_many_interim_answers(self) -> None:
-        async with serving(*[b"HTTP/1.1 103 Early Hints\r\n\r\n"] * 2000, GOOD) as port:
-            try:
-                facts = await driver().poll(target(port), 2 * SECOND)
-            except DriverError:
-                return
-        assert facts["battery_ratio"] == 0.5
-
-    @pytest.mark.parametrize(
-        ("address", "port"),
-        [
-            ("a" * 70, 2323),
-            ("127.0.0.1", 70000),
-            ("127.0.0.1", -1),
-            ("a\0b", 2323),
-            ("a b/c?d", 2323),
-            ("user@host", 2323),
-            ("", 2323),
-        ],
-    )
-    async def test_addresses_that_cannot_exist(self, address: str, port: int) -> None:
-        with pytest.raises((Misconfigured, Unreachable)):
-            await driver().poll(target(port, address=address), SECOND)
-
-    async def test_cut_after_each_byte(self) -> None:
-        for left in range(len(GOOD)):
-            async with serving(GOOD[:left]) as port:
-                with pytest.raises((Garbled, Unreachable)):
-                    await driver().poll(target(port), SECOND)
-        async with serving(GOOD) as port:
-            assert (await driver().poll(target(port), SECOND))["battery_ratio"] == 0.5
-
-    @settings(max_examples=100, deadline=None)
-    @given(
-        st.binary(max_size=200)
-        | st.binary(max_size=100).map(http)
-        | st.dictionaries(
-            st.sampled_from(KEYS),
-            st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just([{}]),
-        ).map(lambda told: http(json.dumps({"deviceID": "x"} | told).encode()))
-    )
-    def test_whatever_it_answers(self, sent: bytes) -> None:
-        async def poll() -> None:
-            async with serving(sent) as port:
-                try:
-                    facts = await driver().poll(target(port), SECOND)
-                except DriverError:
-                    return
-                assert check_facts(facts) == []
-
-        asyncio.run(poll())
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A self-signed certificate with its key in one file, and its fingerprint."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "tablet")])
-    start = datetime(2020, 1, 1, tzinfo=UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(start)
-        .not_valid_after(start + timedelta(days=36500))
-        .sign(key, hashes.SHA256())
-    )
-    path = tmp_path_factory.mktemp("tls") / "tablet.pem"
-    pem = serialization.Encoding.PEM
-    path.write_bytes(
-        key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        + made.public_bytes(pem)
-    )
-    der = made.public_bytes(serialization.Encoding.DER)
-    return path, hashlib.sha256(der).hexdigest()
-
-
-class TestTls:
-    @pytest.fixture
-    def device(self, certificate: tuple[Path, str]) -> Tablet:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate[0])
-        return tablet(tls=context)
-
-    async def test_the_pinned_certificate(
-        self, device: Tablet, certificate: tuple[Path, str]
-    ) -> None:
-        pin = certificate[1].upper()
-        colons = ":".join(pin[i : i + 2] for i in range(0, 64, 2))
-        async with running(device) as port:
-            for one in (certificate[1], colons):
-                wanted = target(port, options={"tls": True, "pin": one})
-                assert await driver().poll(wanted, 3 * SECOND)
-
-    async def test_another_certificate_never_sees_the_password(self, device: Tablet) -> None:
-        async with running(device) as port:
-            wanted = target(port, options={"tls": True, "pin": "0" * 64})
-            with pytest.raises(HostKeyChanged):
-                await driver().poll(wanted, 3 * SECOND)
-        assert device.received == []
-
-    async def test_self_signed_without_a_pin(self, device: Tablet) -> None:
-        async with running(device) as port:
-            with pytest.raises(Misconfigured, match="pin"):
-                await driver().poll(target(port, options={"tls": True}), 3 * SECOND)
-        assert device.received == []
-
-    async def test_a_tablet_that_does_not_speak_tls(self) -> None:
-        async with running(tablet()) as port:
-            wanted = target(port, options={"tls": True, "pin": "0" * 64})
-            with pytest.raises((Unreachable, Garbled)):
-                await driver().poll(wanted, timedelta(seconds=0.5))
-
-    @pytest.mark.parametrize(
-        "options", [{"tls": "yes"}, {"pin": "0" * 64}, {"tls": True, "pin": "12"}, {"proxy": "x"}]
-    )
-    async def test_options_that_make_no_sense(self, options: dict[str, Any]) -> None:
-        with pytest.raises(Misconfigured, match="options"):
-            await driver().poll(target(1, options=options), SECOND)
 
 
 class TestPeer:

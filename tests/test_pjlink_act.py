@@ -1,0 +1,185 @@
+"""Projectors are brought to a wished state, carefully."""
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from agents.driver import (
+    Misconfigured,
+    NoEnd,
+    Refused,
+    ResetFailed,
+    Unreachable,
+)
+from agents.simulator import Mood
+from agents.simulator.pjlink import Projector
+from tests.projectors import (
+    SECOND,
+    driver,
+    on,
+    order,
+    running,
+    set_passwords,
+    target,
+)
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(autouse=True)
+def password(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_passwords(monkeypatch)
+
+
+class TestAct:
+    async def act(self, projector: Projector, seconds: float = 2.0, **steps: Any) -> dict[str, Any]:
+        async with running(projector) as port:
+            one = driver()
+            await one.act(target(port), order(**steps), timedelta(seconds=seconds))
+            return await one.look(target(port), order(**steps), SECOND)
+
+    async def test_from_standby_to_ready(self) -> None:
+        projector = Projector(transition_s=0.1)
+        facts = await self.act(projector, power="on", input="32", mute=False)
+        assert (facts["power"], facts["input"], facts["picture_muted"]) == ("on", "32", False)
+        assert projector.received.count("%1POWR 1") == 1
+
+    async def test_already_ready_changes_nothing(self) -> None:
+        projector = on()
+        await self.act(projector, power="on", input="31", mute=False)
+        assert all(command.endswith("?") for command in projector.received)
+
+    async def test_a_guest_who_muted_and_switched(self) -> None:
+        projector = on()
+        projector.mute, projector.input = "31", "11"
+        facts = await self.act(projector, power="on", input="31", mute=False)
+        assert (facts["input"], facts["picture_muted"], facts["sound_muted"]) == (
+            "31",
+            False,
+            False,
+        )
+
+    async def test_cooling_is_waited_for_then_switched_on_once(self) -> None:
+        projector = Projector(transition_s=0.15)
+        projector.press_power()
+        await asyncio.sleep(0.16)
+        projector.press_power()
+        facts = await self.act(projector, power="on")
+        assert facts["power"] == "on"
+        assert projector.received.count("%1POWR 1") == 1
+
+    async def test_to_standby(self) -> None:
+        assert (await self.act(on(), power="standby"))["power"] == "standby"
+
+    async def test_deaf_while_it_changes(self) -> None:
+        projector = Projector(transition_s=0.2)
+        projector.deaf_while_changing = True
+        assert (await self.act(projector, power="on", input="11"))["input"] == "11"
+
+    async def test_slow_to_admit_that_it_warms_up(self) -> None:
+        projector = Projector(transition_s=0.4)
+        projector.lazy_s = 0.2
+        assert (await self.act(projector, power="on"))["power"] == "on"
+        assert projector.received.count("%1POWR 1") == 1
+
+    async def test_a_command_without_an_answer_is_not_sent_again(self) -> None:
+        projector = Projector(transition_s=0.2)
+        projector.lazy_s = 0.1
+        projector.swallowed.add("POWR")
+        assert (await self.act(projector, power="on"))["power"] == "on"
+        assert projector.received.count("%1POWR 1") == 1
+
+    async def test_no_steps_touch_nothing(self) -> None:
+        projector = Projector()
+        await self.act(projector)
+        assert "%1POWR 1" not in projector.received
+
+    async def test_it_never_warms_up(self) -> None:
+        with pytest.raises(NoEnd, match="warming"):
+            await self.act(Projector(transition_s=60), seconds=0.3, power="on")
+
+    async def test_cooling_all_the_time_is_refused_untouched(self) -> None:
+        projector = on()
+        projector.transition_s = 60
+        projector.press_power()
+        with pytest.raises(Refused) as caught:
+            await self.act(projector, seconds=0.3, power="on")
+        assert caught.value.reason == "busy"
+
+    async def test_the_lamp_goes_out_again(self) -> None:
+        projector = Projector(transition_s=5)
+
+        async def fails(port: int) -> None:
+            with pytest.raises(ResetFailed, match="standby again"):
+                await driver().act(target(port), order(power="on"), 2 * SECOND)
+
+        async with running(projector) as port:
+            acting = asyncio.create_task(fails(port))
+            await asyncio.sleep(0.1)
+            assert projector.power == "3"
+            projector.burn_out()
+            await acting
+
+    async def test_cut_off_while_it_warms_up(self) -> None:
+        projector = Projector(transition_s=0.2)
+        async with running(projector) as port:
+            acting = asyncio.create_task(
+                driver().act(target(port), order(power="on"), timedelta(seconds=0.5))
+            )
+            await asyncio.sleep(0.1)
+            assert projector.power == "3"
+            projector.mood = Mood.OFF
+            with pytest.raises(NoEnd):
+                await acting
+
+    async def test_input_in_standby_is_refused(self) -> None:
+        with pytest.raises(Refused) as caught:
+            await self.act(Projector(), input="31")
+        assert caught.value.reason == "not_on"
+
+    async def test_an_input_it_does_not_have(self) -> None:
+        with pytest.raises(Misconfigured):
+            await self.act(on(), power="on", input="59")
+
+    async def test_it_says_that_it_failed(self) -> None:
+        projector = on()
+        projector.failing.add("INPT")
+        with pytest.raises(ResetFailed, match="ERR4"):
+            await self.act(projector, power="on", input="11")
+
+    @pytest.mark.parametrize(
+        "steps",
+        [
+            {"volume": 3},
+            {"power": "off"},
+            {"input": "hdmi"},
+            {"input": 31},
+            {"mute": "false"},
+            {"power": "standby", "mute": False},
+        ],
+    )
+    async def test_steps_that_make_no_sense(self, steps: dict[str, Any]) -> None:
+        projector = Projector()
+        with pytest.raises(Misconfigured, match="steps"):
+            await self.act(projector, **steps)
+        assert projector.connections == 0
+
+    async def test_off_before_anything_was_touched(self) -> None:
+        projector = Projector()
+        projector.mood = Mood.OFF
+        with pytest.raises(Unreachable):
+            await self.act(projector, power="on")
+
+    async def test_polls_go_on_during_an_act(self) -> None:
+        projector = Projector(transition_s=0.2)
+        async with running(projector) as port:
+            one = driver()
+            acting = asyncio.create_task(one.act(target(port), order(power="on"), 2 * SECOND))
+            states = set()
+            while not acting.done():
+                states.add((await one.poll(target(port), SECOND))["power"])
+            await acting
+        assert "warming" in states
+        assert projector.rejected == 0
