@@ -45,7 +45,7 @@ def claim(session: Session, now: datetime, settings: Settings) -> list[Order]:
     for course in busy(session, rooms, now - grace, now + HORIZON):
         courses[course.room_id].append(course)
     devices, load = _under_way(session)
-    orders = []
+    sendable, waiting = [], defaultdict(list)
     for run in runs:
         runtime = timedelta(seconds=run.Recipe.max_runtime_s)
         held_up = (
@@ -55,28 +55,36 @@ def claim(session: Session, now: datetime, settings: Settings) -> list[Order]:
             or ("site_busy" if load[run.site_id] >= AT_ONCE_SITE else "")
         )
         if held_up:
-            _say_why(session, run, held_up)
-            continue
-        not_after = min(run.not_after, now + ORDER_VALID)
-        if not _take(session, run, now, not_after):
+            if run.reason != held_up:
+                waiting[held_up].append(run.id)
             continue
         devices.add(run.device_id)
         load[run.site_id] += 1
-        orders.append(
-            Order(
-                id=f"{run.id}.{run.attempts + 1}",
-                site=run.site_id,
-                device=run.device_id,
-                room=run.room_id,
-                steps=run.Recipe.steps,
-                not_before=run.not_before,
-                not_after=not_after,
-                next_start=next_start(courses[run.room_id], now),
-                max_runtime_s=run.Recipe.max_runtime_s,
-                settle_s=run.Recipe.settle_s,
-            )
-        )
-    return orders
+        sendable.append(run)
+    for reason, ids in waiting.items():
+        _say_why(session, ids, reason)
+    taken = _take(session, sendable, now)
+    return [_order(run, courses[run.room_id], now) for run in sendable if run.id in taken]
+
+
+def _order(run: Row[Any], courses: Sequence[Course], now: datetime) -> Order:
+    return Order(
+        id=f"{run.id}.{run.attempts + 1}",
+        site=run.site_id,
+        device=run.device_id,
+        room=run.room_id,
+        steps=run.Recipe.steps,
+        not_before=run.not_before,
+        not_after=_latest(run, now),
+        next_start=next_start(courses, now),
+        max_runtime_s=run.Recipe.max_runtime_s,
+        settle_s=run.Recipe.settle_s,
+    )
+
+
+def _latest(run: Row[Any], now: datetime) -> datetime:
+    latest: datetime = min(run.not_after, now + ORDER_VALID)
+    return latest
 
 
 def _lock_sites(session: Session, due: Sequence[Any]) -> list[str]:
@@ -144,31 +152,41 @@ def _under_way(session: Session) -> tuple[set[str], Counter[str]]:
     return {device for device, _ in rows}, Counter(site for _, site in rows)
 
 
-def _take(session: Session, run: Row[Any], now: datetime, not_after: datetime) -> bool:
+def _take(session: Session, runs: Sequence[Row[Any]], now: datetime) -> set[str]:
+    """Flip those that are still planned, and return their ids; like runs in one statement."""
     check(RunState.PLANNED, RunState.ORDERED)
-    taken = session.connection().execute(
+    alike = defaultdict(list)
+    for run in runs:
+        alike[run.attempts, answer_due(_latest(run, now), run.Recipe)].append(run.id)
+    taken: set[str] = set()
+    for (attempts, deadline), ids in alike.items():
+        taken |= set(
+            session.scalars(
+                update(ResetRun)
+                .where(col(ResetRun.id).in_(ids), col(ResetRun.state) == RunState.PLANNED)
+                .where(col(ResetRun.attempts) == attempts)
+                .values(
+                    state=RunState.ORDERED,
+                    attempts=attempts + 1,
+                    order_id=col(ResetRun.id).concat(f".{attempts + 1}"),
+                    ordered_at=now,
+                    acted_at=None,
+                    looked_at=None,
+                    deadline=deadline,
+                    reason="",
+                    detail="",
+                )
+                .returning(col(ResetRun.id))
+                .execution_options(synchronize_session=False)
+            )
+        )
+    return taken
+
+
+def _say_why(session: Session, ids: Sequence[str], reason: str) -> None:
+    session.execute(
         update(ResetRun)
-        .where(col(ResetRun.id) == run.id)
-        .where(col(ResetRun.state) == RunState.PLANNED, col(ResetRun.attempts) == run.attempts)
-        .values(
-            state=RunState.ORDERED,
-            attempts=run.attempts + 1,
-            order_id=f"{run.id}.{run.attempts + 1}",
-            ordered_at=now,
-            acted_at=None,
-            looked_at=None,
-            deadline=answer_due(not_after, run.Recipe),
-            reason="",
-            detail="",
-        )
+        .where(col(ResetRun.id).in_(ids), col(ResetRun.state) == RunState.PLANNED)
+        .values(reason=reason)
+        .execution_options(synchronize_session=False)
     )
-    return taken.rowcount == 1
-
-
-def _say_why(session: Session, run: Row[Any], reason: str) -> None:
-    if run.reason != reason:
-        session.execute(
-            update(ResetRun)
-            .where(col(ResetRun.id) == run.id, col(ResetRun.state) == RunState.PLANNED)
-            .values(reason=reason)
-        )

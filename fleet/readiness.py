@@ -1,0 +1,222 @@
+"""Is each room ready for its running or next course, and since when is it so?
+
+Everything is read in a fixed number of queries, however many rooms and devices there are.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import func
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlmodel import Session, SQLModel, col, select
+
+from fleet.roomdata import Facts, load, running_or_next
+from fleet.settings import Settings
+from fleet.verdict import REASONS, Judgement, Lesson, Reason, judge_room
+from inventory import Course, Flip, Readiness, Room, Site, Subject, Verdict
+
+__all__ = [
+    "REASONS",
+    "Reason",
+    "RoomStatus",
+    "freeze",
+    "judge_room",
+    "overview",
+    "room_status",
+    "tick_rooms",
+]
+
+SOON = timedelta(hours=24)
+"""A room that is not ready is urgent when its course begins within this time."""
+LATE = timedelta(minutes=5)
+"""After so long nobody can say any more how the room was when the course began."""
+FAR = datetime.max.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class RoomStatus:
+    """How a room is at `judged_at`. `course`: the running one, else the next within 14 days."""
+
+    room: Room
+    site: Site
+    course: Course | None
+    running: bool
+    verdict: Verdict
+    reasons: list[Reason]
+    preparing: bool
+    """Resets for the course are still to come, in time."""
+    proved: int
+    to_prove: int
+    counts: dict[str, tuple[int, int, int]]
+    """Kind → (usable, wanted, present), spares not counted."""
+    judged_at: datetime
+
+
+def overview(
+    session: Session, now: datetime, settings: Settings, sites: Collection[str] | None = None
+) -> list[RoomStatus]:
+    """All rooms (of these sites), what needs attention first."""
+    query = select(Room, Site).join(Site, col(Site.id) == col(Room.site_id))
+    if sites is not None:
+        query = query.where(col(Site.id).in_(sites))
+    found = _statuses(session, session.exec(query).all(), now, settings)
+    return sorted(found, key=lambda status: _attention(status, now))
+
+
+def room_status(session: Session, room_id: str, now: datetime, settings: Settings) -> RoomStatus:
+    """One room. Raises LookupError when there is none of that id."""
+    query = select(Room, Site).join(Site, col(Site.id) == col(Room.site_id))
+    places = session.exec(query.where(Room.id == room_id)).all()
+    if not places:
+        raise LookupError(room_id)
+    return _statuses(session, places, now, settings)[0]
+
+
+def _statuses(
+    session: Session, places: Sequence[tuple[Room, Site]], now: datetime, settings: Settings
+) -> list[RoomStatus]:
+    rooms = [room for room, _ in places]
+    courses = running_or_next(session, [room.id for room in rooms], now)
+    judgements = _judge(session, rooms, courses, now, settings)
+    return [
+        RoomStatus(
+            room=room,
+            site=site,
+            course=courses.get(room.id),
+            running=room.id in courses and courses[room.id].start <= now,
+            judged_at=now,
+            **vars(judgements[room.id]),
+        )
+        for room, site in places
+    ]
+
+
+def _judge(
+    session: Session,
+    rooms: Sequence[Room],
+    courses: Mapping[str, Course],
+    now: datetime,
+    settings: Settings,
+) -> dict[str, Judgement]:
+    facts = load(session, rooms, courses, now, settings)
+    return {
+        room.id: judge_room(
+            room.required,
+            facts.devices.get(room.id, []),
+            _lesson(courses.get(room.id), facts, settings),
+            now,
+            doubts=facts.doubts.get(room.id, ()),
+        )
+        for room in rooms
+    }
+
+
+def _lesson(course: Course | None, facts: Facts, settings: Settings) -> Lesson | None:
+    if course is None:
+        return None
+    buffer = timedelta(seconds=settings.reset_buffer_s)
+    return Lesson(course.start, facts.previous_ends.get(course.room_id), buffer)
+
+
+_RANK = {
+    Verdict.NOT_READY: 0,
+    Verdict.UNKNOWN: 1,
+    Verdict.DEGRADED: 2,
+    Verdict.READY: 3,
+}
+
+
+def _attention(status: RoomStatus, now: datetime) -> tuple[int, int, datetime, str]:
+    """Not ready and soon; then not ready at all; then by the time that is left."""
+    start = status.course.start if status.course else FAR
+    ready = status.verdict is Verdict.READY
+    urgency = 2 if ready else 0 if start <= now + SOON else 1
+    return urgency, _RANK[status.verdict], start, status.room.id
+
+
+def freeze(session: Session, now: datetime, settings: Settings) -> None:
+    """Write the verdict of every course that has begun: once, and never changed afterwards.
+
+    A course that began while the service was down gets "unknown".
+    """
+    done = select(Readiness.course_id)
+    begun = session.exec(
+        select(Course)
+        .where(Course.start <= now, col(Course.cancelled).is_(False))
+        .where(col(Course.id).not_in(done))
+        .order_by(col(Course.start), col(Course.id))
+    ).all()
+    missed = [course for course in begun if now - course.start > LATE]
+    unknown = Judgement(Verdict.UNKNOWN, [Reason("service_was_down")])
+    _write(session, [(course, unknown) for course in missed], now)
+    waiting = [course for course in begun if now - course.start <= LATE]
+    while waiting:
+        # One course per room and round; two that begin together in one room are rare.
+        courses = {course.room_id: course for course in reversed(waiting)}
+        rooms = session.exec(select(Room).where(col(Room.id).in_(courses))).all()
+        judged = _judge(session, rooms, courses, now, settings)
+        _write(session, [(courses[room], each) for room, each in judged.items()], now)
+        waiting = [course for course in waiting if course is not courses[course.room_id]]
+
+
+def _write(session: Session, judged: Iterable[tuple[Course, Judgement]], now: datetime) -> None:
+    rows = [
+        {
+            "course_id": course.id,
+            "room_id": course.room_id,
+            "verdict": judgement.verdict,
+            "reasons": [asdict(reason) for reason in judgement.reasons],
+            "judged_at": now,
+        }
+        for course, judgement in judged
+    ]
+    if rows:
+        table = SQLModel.metadata.tables[str(Readiness.__tablename__)]
+        on_postgresql = session.get_bind().dialect.name == "postgresql"
+        insert = postgresql.insert(table) if on_postgresql else sqlite.insert(table)
+        session.execute(insert.on_conflict_do_nothing(), rows)
+
+
+def tick_rooms(session: Session, now: datetime, settings: Settings) -> None:
+    """Write a Flip for every room whose verdict is another than at its last Flip.
+
+    A room of which there is none was unknown.
+    """
+    statuses = {status.room.id: status for status in overview(session, now, settings)}
+    verdicts = {room: status.verdict.value for room, status in statuses.items()}
+    unknown = Verdict.UNKNOWN.value
+    old = _last_flips(session, verdicts.keys())
+    changed = [room for room, new in verdicts.items() if old.get(room, unknown) != new]
+    if not changed:
+        return
+    locked = select(Room.id).where(col(Room.id).in_(changed)).order_by(col(Room.id))
+    session.exec(locked.with_for_update(key_share=True)).all()
+    old = _last_flips(session, changed)  # another process may have been faster
+    for room in changed:
+        before = old.get(room, unknown)
+        if before != verdicts[room]:
+            reasons = statuses[room].reasons
+            session.add(
+                Flip(
+                    subject=Subject.ROOM,
+                    room_id=room,
+                    at=now,
+                    old=before,
+                    new=verdicts[room],
+                    reason=reasons[0].code if reasons else "",
+                )
+            )
+    session.flush()
+
+
+def _last_flips(session: Session, rooms: Collection[str]) -> dict[str, str]:
+    """Room → the verdict that its last Flip led to."""
+    last = (
+        select(func.max(Flip.id))
+        .where(Flip.subject == Subject.ROOM, col(Flip.device_id).is_(None))
+        .where(col(Flip.room_id).in_(rooms))
+        .group_by(col(Flip.room_id))
+    )
+    rows = session.exec(select(Flip.room_id, Flip.new).where(col(Flip.id).in_(last)))
+    return dict(rows.all())

@@ -1,0 +1,282 @@
+"""Is this room fit for its course, and if not, why? Pure."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from math import ceil
+from typing import Any
+
+from inventory import DeviceKind, Health, RunState, Verdict
+
+REASONS: dict[str, str] = {
+    "no_devices": "There is no device in the room.",
+    "service_was_down": "The service was not running when the course began.",
+    "calendar_in_doubt": "The room's timetable cannot be read in full or is too old, so nothing is"
+    " reset.",
+    "agent_silent": "Nothing is heard from the site any more.",
+    "too_few": "There are too few devices of a kind that the course can use.",
+    "spare_needed": "A spare device has to be swapped in.",
+    "device_failed": "The device is faulty.",
+    "reported_broken": "Somebody reported that the device cannot be used.",
+    "device_unknown": "It is not known how the device is.",
+    "gap_too_short": "The break before the course is too short for a reset.",
+    "reset_failed": "The reset failed.",
+    "reset_unknown": "The end of the reset was never heard.",
+    "reset_expired": "The reset could not begin in time.",
+    "not_proved": "It is not proved that the device was reset.",
+    "used_since": "The device was used after its reset.",
+    "no_course": "No course is planned in the next two weeks.",
+}
+"""Every code of a Reason → a sentence for people, the gravest first."""
+_GRAVITY = {code: place for place, code in enumerate(REASONS)}
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why a room is not simply ready. `device` is an id, `name` what people call it; `have` and
+    `need` count devices of `kind`; `detail` is a further code, such as the device's own reason."""
+
+    code: str
+    kind: str = ""
+    device: str = ""
+    have: int = 0
+    need: int = 0
+    detail: str = ""
+    name: str = ""
+
+
+class Fitness(StrEnum):
+    USABLE = "usable"
+    PENDING = "pending"
+    """Its reset is still to come, in time: counted on before the start, not at it."""
+    UNFIT = "unfit"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """A reset run, as far as it matters here. `in_time`: it is open and its deadline is to come;
+    `clean`: the device still carries its proof."""
+
+    state: RunState
+    reason: str
+    in_time: bool
+    looked_at: datetime | None
+    used_at: datetime | None
+    clean: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A device in service in the room. `run`: its reset for this course; `by_hand`: resets that
+    somebody asked for. `lead` is None for a device that needs no reset."""
+
+    id: str
+    name: str
+    kind: DeviceKind
+    spare: bool
+    health: Health
+    health_reason: str
+    reported: bool = False
+    lead: timedelta | None = None
+    run: Proof | None = None
+    by_hand: tuple[Proof, ...] = ()
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """The course that the room is judged for. `previous_end`: when the one before it ends."""
+
+    start: datetime
+    previous_end: datetime | None
+    buffer: timedelta
+    """Who uses a device this shortly before the start is already in the course."""
+
+
+@dataclass(frozen=True)
+class Judgement:
+    verdict: Verdict
+    reasons: list[Reason] = field(default_factory=list)
+    preparing: bool = False
+    proved: int = 0
+    to_prove: int = 0
+    counts: dict[str, tuple[int, int, int]] = field(default_factory=dict)
+    """Kind → (usable, wanted, present), spares not counted."""
+
+
+def judge_room(
+    required: Mapping[str, Any],
+    devices: Sequence[Candidate],
+    lesson: Lesson | None,
+    now: datetime,
+    *,
+    doubts: Iterable[Reason] = (),
+) -> Judgement:
+    """The verdict on a room for its running or next course.
+
+    Before the start it is a forecast: resets that are still in time count as done. From the start
+    on only proof counts. `doubts`: why the verdict must be unknown whatever the devices say. A
+    device of which nothing is known is taken once as good and once as bad: only where both give
+    the same answer, or the bad case is still degraded, is the answer given.
+    """
+    judged = {each.id: fitness(each, lesson, now) for each in devices}
+    reasons = list(doubts)
+    worst, best = Verdict.READY, Verdict.READY
+    counts: dict[str, tuple[int, int, int]] = {}
+    for kind, (wanted, least) in sorted(_needs(required, devices).items()):
+        same = [each for each in devices if each.kind == kind]
+        good = [each for each in same if judged[each.id][0] in (Fitness.USABLE, Fitness.PENDING)]
+        maybe = good + [each for each in same if judged[each.id][0] is Fitness.UNKNOWN]
+        low, high = _enough(good, wanted, least), _enough(maybe, wanted, least)
+        worst, best = _graver(worst, low), _graver(best, high)
+        usable = _regular(good)
+        counts[kind] = (usable, wanted, _regular(same))
+        if low is not Verdict.READY:
+            reasons += [reason for each in same if (reason := judged[each.id][1])]
+            code = "spare_needed" if len(good) >= wanted else "too_few"
+            reasons.append(Reason(code, kind, have=usable, need=wanted))
+    if not devices and not counts:
+        reasons.append(Reason("no_devices"))
+    doubtful = any(reason.code in _DOUBTS for reason in reasons)
+    if lesson is None:
+        reasons.append(Reason("no_course"))
+    to_prove = [each for each in devices if lesson and each.lead is not None and not each.spare]
+    return Judgement(
+        verdict=Verdict.UNKNOWN if doubtful else _between(worst, best),
+        reasons=sorted(reasons, key=_rank),
+        preparing=any(under_way(each, lesson, now) for each in devices),
+        proved=sum(proved(each, lesson, now) for each in to_prove),
+        to_prove=len(to_prove),
+        counts=counts,
+    )
+
+
+_DOUBTS = frozenset({"no_devices", "calendar_in_doubt", "agent_silent"})
+_KINDS = frozenset(kind.value for kind in DeviceKind)
+_WORSE = (Verdict.READY, Verdict.DEGRADED, Verdict.NOT_READY)
+
+
+def _rank(reason: Reason) -> tuple[int, str, str]:
+    return _GRAVITY[reason.code], reason.kind, reason.device
+
+
+def _graver(one: Verdict, other: Verdict) -> Verdict:
+    return max(one, other, key=_WORSE.index)
+
+
+def _between(worst: Verdict, best: Verdict) -> Verdict:
+    if worst is Verdict.NOT_READY and best is not Verdict.NOT_READY:
+        return Verdict.UNKNOWN
+    return worst
+
+
+def _regular(devices: Iterable[Candidate]) -> int:
+    return sum(not each.spare for each in devices)
+
+
+def _enough(usable: Sequence[Candidate], wanted: int, least: int) -> Verdict:
+    if _regular(usable) >= wanted:
+        return Verdict.READY
+    return Verdict.DEGRADED if len(usable) >= least else Verdict.NOT_READY
+
+
+def _needs(required: Mapping[str, Any], devices: Iterable[Candidate]) -> dict[str, tuple[int, int]]:
+    """Kind → (wanted, least). What the room does not say: all that stand there, four of five."""
+    present: dict[str, int] = defaultdict(int)
+    for each in devices:
+        present[each.kind] += not each.spare
+    needs = {str(kind): (count, _least(count)) for kind, count in present.items()}
+    for kind, said in required.items():
+        if kind not in _KINDS:
+            continue
+        if isinstance(said, Mapping):
+            wanted = _count(said.get("wanted"), present[kind])
+            needs[kind] = (wanted, min(_count(said.get("least"), _least(wanted)), wanted))
+        else:
+            wanted = _count(said, present[kind])
+            needs[kind] = (wanted, _least(wanted))
+    return needs
+
+
+def _count(said: Any, otherwise: int) -> int:
+    good = isinstance(said, int) and not isinstance(said, bool) and said >= 0
+    return int(said) if good else otherwise
+
+
+def _least(wanted: int) -> int:
+    return ceil(0.8 * wanted)
+
+
+def fitness(
+    device: Candidate, lesson: Lesson | None, now: datetime
+) -> tuple[Fitness, Reason | None]:
+    """Whether the course can use the device, and if not, why."""
+
+    def no(code: str, detail: str = "", how: Fitness = Fitness.UNFIT) -> tuple[Fitness, Reason]:
+        return how, Reason(code, device.kind.value, device.id, detail=detail, name=device.name)
+
+    if device.health is Health.FAILED:
+        return no("device_failed", device.health_reason)
+    if device.reported:
+        return no("reported_broken")
+    if device.health is Health.UNKNOWN:
+        return no("device_unknown", device.health_reason, Fitness.UNKNOWN)
+    if device.lead is None or lesson is None or proved(device, lesson, now):
+        return Fitness.USABLE, None
+    if under_way(device, lesson, now) or _not_yet_planned(device, device.lead, lesson, now):
+        return Fitness.PENDING, None
+    return no(*_unproved(device.run, lesson, now))
+
+
+def proved(device: Candidate, lesson: Lesson | None, now: datetime) -> bool:
+    """Whether a look after a reset showed the device clean, and nobody has used it since.
+
+    A reset by hand is as good as the planned one, if it is not older than that could be.
+    """
+    if lesson is None or device.lead is None:
+        return False
+    earliest = lesson.start - device.lead
+    return (device.run is not None and _holds(device.run, lesson, now)) or any(
+        each.looked_at is not None and each.looked_at >= earliest and _holds(each, lesson, now)
+        for each in device.by_hand
+    )
+
+
+def _holds(run: Proof, lesson: Lesson, now: datetime) -> bool:
+    if run.state is not RunState.VERIFIED or run.looked_at is None:
+        return False
+    if lesson.previous_end is not None and run.looked_at < lesson.previous_end:
+        return False
+    broken = run.used_at or (None if run.clean else now)
+    return broken is None or broken >= lesson.start - lesson.buffer
+
+
+def under_way(device: Candidate, lesson: Lesson | None, now: datetime) -> bool:
+    """Whether a reset for this course is still open, and in time."""
+    run = device.run
+    return lesson is not None and run is not None and run.in_time and now < lesson.start
+
+
+def _not_yet_planned(device: Candidate, lead: timedelta, lesson: Lesson, now: datetime) -> bool:
+    """Before its lead time begins, or in the moment until the planner has come round."""
+    soon = max(lesson.start - lesson.buffer, lesson.start - lead)
+    return device.run is None and now < soon
+
+
+def _unproved(run: Proof | None, lesson: Lesson, now: datetime) -> tuple[str, str]:
+    """The code, and the run's own reason."""
+    if run is None:
+        return "not_proved", ""
+    if run.state is RunState.VERIFIED:
+        old = lesson.previous_end and run.looked_at and run.looked_at < lesson.previous_end
+        return ("not_proved", "") if old else ("used_since", "")
+    if run.state is RunState.EXPIRED and run.reason == "gap_too_short":
+        return "gap_too_short", ""
+    ends = {
+        RunState.FAILED: "reset_failed",
+        RunState.UNKNOWN: "reset_unknown",
+        RunState.EXPIRED: "reset_expired",
+    }
+    return ends.get(run.state, "not_proved"), run.reason
