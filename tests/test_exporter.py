@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 
-from inventory import Device, Site
+from inventory import Device, Recipe, Site
 from inventory.db import session
 from inventory.exporter import export_csv, export_yaml
 from inventory.importer import Region, apply, diff, read_region
@@ -148,6 +148,7 @@ def content(region: Region) -> dict[str, list[dict[str, Any]]]:
 @settings(
     max_examples=40,
     deadline=None,
+    phases=[Phase.generate],  # making a counterexample small would take minutes
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(first=regions(), second=regions())
@@ -204,3 +205,30 @@ def test_an_export_is_the_same_each_time(engine: Engine) -> None:
         opened.flush()
         assert export_yaml(opened) == export_yaml(opened)
         assert export_yaml(opened).index("id: a") < export_yaml(opened).index("id: b")
+
+
+def test_texts_that_look_like_something_else_stay_texts(engine: Engine, tmp_path: Path) -> None:
+    words = [
+        "1e3",
+        "31",
+        "0012",
+        "-0",
+        "1.5",
+        "true",
+        "no",
+        "null",
+        "~",
+        "",
+        "12:30",
+        "=1",
+        "\u2028",
+    ]
+    steps = {"texts": words, "values": [1000, 1.5, True, None], **dict.fromkeys(words, "x")}
+    with session(engine) as opened:
+        opened.add(Recipe(id="r", name="0012", steps=steps))
+        opened.flush()
+        (tmp_path / "region.yaml").write_text(export_yaml(opened))
+        export_csv(opened, tmp_path)
+        for path in (tmp_path / "region.yaml", tmp_path / "recipes.csv"):
+            (row,) = content(read_region(path, drivers=DRIVERS))["recipes"]
+            assert (row["name"], row["steps"]) == ("0012", steps)
