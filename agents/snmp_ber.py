@@ -242,7 +242,10 @@ class Community:
         community, at = read_octets(data, at, end)
         if version != self.version or community != self.community:
             raise BerError("an answer in another version or community")
-        return decode_pdu(data, at, end)
+        pdu = decode_pdu(data, at, end)
+        if pdu.kind != Kind.RESPONSE:
+            raise BerError("something else than an answer")
+        return pdu
 
     def prologue(self, _message_id: int) -> bytes | None:
         return None

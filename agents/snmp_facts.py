@@ -117,12 +117,20 @@ def _rows(term: Term, readings: Readings) -> dict[Index, Value] | None:
     column = readings.columns.get(encode_oid(term.column or ""), Column())
     if not column.rows or not (column.complete or term.aggregate == "first"):
         return None
-    if not term.where:
-        return column.rows
-    chosen = readings.selection(term.where)
-    if chosen is None:
-        return None
-    return {index: value for index, value in column.rows.items() if index in chosen}
+    rows = column.rows
+    if term.where:
+        chosen = readings.selection(term.where)
+        if chosen is None:
+            return None
+        rows = {index: value for index, value in rows.items() if index in chosen}
+    if term.named is not None:
+        rows = {index: v for index, v in rows.items() if re.search(term.named, _name(index))}
+    return rows
+
+
+def _name(index: Index) -> str:
+    """An index that is a text: its length, then its characters."""
+    return "".join(chr(number) for number in index[1:] if number < 128)
 
 
 def _row(term: Term, known: Fact, readings: Readings, index: Index, raw: Value) -> Any:

@@ -60,6 +60,8 @@ class Term(_Strict):
     oid: OidText | None = None
     column: OidText | None = None
     where: tuple[Where, ...] = ()
+    named: Regex | None = None
+    """Keeps the rows whose index, read as a text, matches: extends are named this way."""
     times: OidText | None = None
     """Another column, multiplied row by row."""
     over: OidText | None = None
@@ -84,8 +86,8 @@ class Term(_Strict):
     def _one_place(self) -> "Term":
         if (self.oid is None) == (self.column is None):
             raise ValueError("give either 'oid' or 'column'")
-        if self.oid is not None and (self.where or self.times or self.over):
-            raise ValueError("'where', 'times' and 'over' belong to a 'column'")
+        if self.oid is not None and (self.where or self.named or self.times or self.over):
+            raise ValueError("'where', 'named', 'times' and 'over' belong to a 'column'")
         return self
 
     def places(self) -> tuple[set[bytes], set[bytes]]:

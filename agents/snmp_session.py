@@ -87,6 +87,8 @@ class Session:
         self._wait = min(max(timeout / (_ATTEMPTS + 0.5), 0.02), 2.0)
         self.packets = 0
         self.first_round_trip: float | None = None
+        self.silent = False
+        """A table was cut by silence: what is missing may be there next time."""
         self.absent: set[bytes] = set()
         """Scalars that a v1 agent does not have, so that nobody asks again."""
 
@@ -129,6 +131,7 @@ class Session:
             try:
                 pdu = await self._next([walk.cursor for walk in chunk], repeat)
             except DriverError:
+                self.silent = self.packets < MAX_PACKETS
                 break
             if pdu.error == 0 and pdu.varbinds:
                 finished = _distribute(chunk, pdu)
@@ -153,10 +156,8 @@ class Session:
                 number = self._wire.new_id()
             pdu = encode_pdu(kind, number, first, second, oids)
             answer = await self._ask(number, self.manner.seal(number, pdu))
-            if answer.kind == Kind.RESPONSE and answer.request_id == number:
+            if answer.kind == Kind.RESPONSE:
                 return answer
-            if answer.kind != Kind.REPORT:
-                raise Garbled("an answer that is no answer")
         raise Garbled("reports without end instead of an answer")
 
     async def _ask(self, number: int, message: bytes) -> Pdu:

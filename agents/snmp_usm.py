@@ -222,8 +222,10 @@ class Usm:
             raise BerError("a message from outside the time window")
         self._engine.learn(head.boots, head.time, trusted=True)
         pdu = self._open_scoped(data, head, encrypted=bool(level & _PRIV_FLAG))
-        if pdu.kind != Kind.REPORT and level != self._level:
+        if pdu.kind == Kind.RESPONSE and level != self._level:
             raise BerError("an answer below the security level of the request")
+        if pdu.kind not in (Kind.RESPONSE, Kind.REPORT):
+            raise BerError("something else than an answer")
         return pdu
 
     def heed(self, report: Pdu) -> None:

@@ -23,7 +23,7 @@ from agents.driver import (
 from agents.messages import Facts, Order, Target
 from agents.snmp_ber import Community, encode_oid
 from agents.snmp_facts import Readings, fact, text
-from agents.snmp_profile import FALLBACK, Probe, Profiles, Source, candidates, load
+from agents.snmp_profile import FALLBACK, Probe, Profile, Profiles, Source, candidates, load
 from agents.snmp_session import Manner, Session
 from agents.snmp_usm import AUTH, PRIV, Engine, User, Usm
 from agents.snmp_wire import Peer, Wire, resolve
@@ -34,7 +34,7 @@ _PORT = 161
 _LEARN_AGAIN = 60
 """Polls after which sources that yielded nothing are tried once more."""
 _MARGIN = 0.95
-"""Of the time allowed; the rest is for finishing what was read."""
+"""Of the time allowed; the rest is for ending with what was read and the right error."""
 
 
 class Options(BaseModel):
@@ -84,7 +84,7 @@ class Snmp:
             async with asyncio.timeout(seconds):
                 peer = await resolve(target.address, target.port or _PORT)
                 manner = self._manner(target, peer)
-                session = Session(self._wire, peer, manner, seconds)
+                session = Session(self._wire, peer, manner, seconds * _MARGIN)
                 return await self._look_at(target, session, peer)
         except TimeoutError:
             raise TimedOut from None
@@ -173,19 +173,15 @@ class Snmp:
         }
         while asking:
             sources = {name: profile.facts[name][at] for name, at in asking.items()}
-            await _fetch(sources.values(), known, session, readings)
-            following: dict[str, int] = {}
-            for name, source in sources.items():
-                value = fact(name, source, readings)
-                if value is not None:
-                    facts[name] = value
-                    known.chosen[name] = asking[name]
-                elif name not in known.chosen:
-                    if asking[name] + 1 < len(profile.facts[name]):
-                        following[name] = asking[name] + 1
-                    else:
-                        known.chosen[name] = None
-            asking = following
+            try:
+                await _fetch(sources.values(), known, session, readings)
+            except (Garbled, Unreachable):
+                if not readings.scalars:
+                    raise
+                break  # half a look is a look; what was not read is left out
+            found = {name: fact(name, source, readings) for name, source in sources.items()}
+            facts |= {name: value for name, value in found.items() if value is not None}
+            asking = {} if session.silent else _learn(known, profile, asking, facts)
         return facts
 
     def _finish(self, target: Target, known: _Known, session: Session, facts: Facts) -> Facts:
@@ -200,6 +196,20 @@ class Snmp:
         if session.first_round_trip is not None:
             facts["round_trip_s"] = round(session.first_round_trip, 6)
         return facts
+
+
+def _learn(known: _Known, profile: Profile, asked: dict[str, int], facts: Facts) -> dict[str, int]:
+    """Remember which source told each fact; the sources to ask next for those still missing."""
+    following: dict[str, int] = {}
+    for name, at in asked.items():
+        if name in facts:
+            known.chosen[name] = at
+        elif name not in known.chosen:
+            if at + 1 < len(profile.facts[name]):
+                following[name] = at + 1
+            else:
+                known.chosen[name] = None
+    return following
 
 
 async def _fetch(

@@ -230,7 +230,7 @@ def report(number: int, counter: str, value: int) -> bytes:
 
 
 def from_text(lines: Iterable[str]) -> dict[tuple[int, ...], Value]:
-    """The objects of a recording in snmprec form, `OID|tag|value`; unreadable lines are left out."""
+    """The objects of a recording in snmprec form, `OID|tag|value`, without unreadable lines."""
     values: dict[tuple[int, ...], Value] = {}
     for line in lines:
         parts = line.rstrip("\r\n").split("|", 2)
