@@ -73,6 +73,8 @@ def _answer(request: Request, status: int, detail: str, headers: dict[str, str])
     title, *lines = TEXTS.get(status, TEXTS[404] if status < 500 else TEXTS[500])
     # A database that is down must not hide the page that says so.
     visitor = visitor_of(request) if status < 500 else None
-    answer = page(request, "error.html", http_status=status, visitor=visitor, title=title, lines=lines)
+    answer = page(
+        request, "error.html", http_status=status, visitor=visitor, title=title, lines=lines
+    )
     answer.headers.update(headers)
     return answer

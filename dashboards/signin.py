@@ -50,7 +50,13 @@ def _ask_page(
 ) -> HTMLResponse:
     errors = {"name": error} if error else {}
     return page(
-        request, "signin.html", http_status=status, onward=onward, name=name, errors=errors, hint=hint
+        request,
+        "signin.html",
+        http_status=status,
+        onward=onward,
+        name=name,
+        errors=errors,
+        hint=hint,
     )
 
 

@@ -132,7 +132,7 @@ def local_day(now: datetime) -> tuple[datetime, datetime]:
 
 
 def _time_filters(language: str) -> dict[str, Callable[..., str]]:
-    """`clock` 10:42 · `when` morgen, 10:42 · `ago` vor 3 Minuten · `day` Montag, 23. November."""
+    """`clock` 10:42 · `when` morgen, 10:42 · `ago` vor 3 Minuten · `soon` in 3 Min. · `day` Montag, 23. November."""
 
     def clock(moment: datetime) -> str:
         return format_time(local(moment), "HH:mm", locale=language)
@@ -156,6 +156,17 @@ def _time_filters(language: str) -> dict[str, Callable[..., str]]:
             moment - context["now"], add_direction=True, threshold=1.2, locale=language
         )
 
+    @pass_context
+    def soon(context: Context, moment: datetime) -> str:
+        """As `ago`, but short."""
+        return format_timedelta(
+            moment - context["now"],
+            add_direction=True,
+            threshold=1.2,
+            format="short",
+            locale=language,
+        )
+
     def day(moment: datetime) -> str:
         pattern = "EEEE, d. MMMM" if language == "de" else "EEEE, d MMMM"
         return format_date(local(moment).date(), pattern, locale=language)
@@ -164,4 +175,4 @@ def _time_filters(language: str) -> dict[str, Callable[..., str]]:
         """For `<time datetime>`."""
         return local(moment).isoformat(timespec="seconds")
 
-    return {"clock": clock, "when": when, "ago": ago, "day": day, "iso": iso}
+    return {"clock": clock, "when": when, "ago": ago, "soon": soon, "day": day, "iso": iso}

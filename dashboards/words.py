@@ -16,6 +16,7 @@ from inventory import (
     Service,
     Verdict,
 )
+from inventory.recipes import BUILT_IN
 
 
 def N_(text: str) -> str:  # noqa: N802 - the catalogue tools look for this name
@@ -238,6 +239,14 @@ FACT_VALUES = {
     "stopped": N_("angehalten"),
     "other": N_("anderes"),
 }
+
+RECIPE = {
+    BUILT_IN["laptop-reset"].name: N_("Laptop: frischer Gast-Ordner, keine Spur vom letzten Gast"),
+    BUILT_IN["tablet-reset"].name: N_("Tablet: Browser geleert, Startseite, Kiosk gesperrt"),
+    BUILT_IN["projector-ready"].name: N_("Beamer: an, erster HDMI-Eingang, Bild und Ton"),
+    BUILT_IN["look-only"].name: N_("Nur nachsehen: antwortet, sonst nichts"),
+}
+"""The built-in recipes; one that somebody renamed is shown by its own name."""
 
 MESSAGES = {
     "reset_requested": N_("Die Zurücksetzung ist geplant. Unten sehen Sie, wie weit sie ist."),

@@ -223,9 +223,7 @@ def make_region(engine: Engine, now: datetime) -> dict[str, Person]:
         make_run(opened, course, "birkental-1-laptop-1", RunState.VERIFIED)
         make_run(opened, course, "birkental-1-laptop-2", RunState.UNKNOWN, "no_end")
         make_course(opened, "cellberg-1", "Fotos ordnen", now + timedelta(hours=5))
-        make_course(
-            opened, "cellberg-1", "Malkurs", now + timedelta(hours=8), cancelled=True
-        )
+        make_course(opened, "cellberg-1", "Malkurs", now + timedelta(hours=8), cancelled=True)
         opened.add(
             Report(
                 id="M-OTTO1",
