@@ -1,4 +1,4 @@
-"""A timetable's bytes: fetched within bounds of time and size, and never from an internal network."""
+"""A timetable's bytes: within bounds of time and size, and never from an internal network."""
 
 import gzip
 import ipaddress
