@@ -7,17 +7,20 @@ import signal
 import sys
 from pathlib import Path
 
-from agents.agent import Agent, StateTaken
-from agents.bus import open_bus
+from agents.agent import Agent, StateTaken, Table
+from agents.bus import check_subject, open_bus
 from agents.credentials import Credentials
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """0 after SIGTERM or SIGINT, 2 for a setting that makes no sense, 1 for what else is wrong."""
+def main(arguments: list[str] | None = None, drivers: Table | None = None) -> int:
+    """0 after SIGTERM or SIGINT, 2 for a setting that makes no sense, 1 for what else is wrong.
+
+    `drivers`: other ones than those of `agents.drivers`.
+    """
     asked = _parser().parse_args(arguments)
     logging.basicConfig(level=asked.log.upper(), format="%(levelname)s %(name)s %(message)s")
     try:
-        asyncio.run(_serve(asked))
+        asyncio.run(_serve(asked, drivers))
     except ValueError as error:
         return _complain(str(error), 2)
     except (StateTaken, OSError) as error:
@@ -44,14 +47,16 @@ def _complain(text: str, code: int) -> int:
     return code
 
 
-async def _serve(asked: argparse.Namespace) -> None:
+async def _serve(asked: argparse.Namespace, drivers: Table | None) -> None:
+    for site in asked.site:
+        check_subject(f"order.{site}")
     if not asked.credentials.is_dir():
         raise ValueError(f"there is no folder {asked.credentials}")
     if asked.bus == "local:":
         raise ValueError("'local:' ends with this process; an agent of its own needs nats://…")
     bus = await open_bus(asked.bus)
     try:
-        agent = Agent(asked.site, bus, Credentials(asked.credentials), asked.state)
+        agent = Agent(asked.site, bus, Credentials(asked.credentials), asked.state, drivers=drivers)
         work = asyncio.create_task(agent.run())
         for name in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(name, work.cancel)

@@ -6,7 +6,7 @@ Address: `nats://host:port`, `tls://`, `ws://` or `wss://`, with options after a
 - `ca=/path/ca.pem`: the authority that signed the broker's certificate;
 - `hub=DOMAIN`: this is a leaf node; orders and rosters are the hub's, reports go into a stream of
   the leaf itself, so that they are kept while the uplink is down;
-- `leaves=DOMAIN,DOMAIN`: this is the hub; reports are also drawn from these leaf nodes.
+- `leaves=DOMAIN,DOMAIN`: this is the hub; reports are also fetched from these leaf nodes.
 """
 
 import asyncio
@@ -31,11 +31,9 @@ from nats.js.api import (
     ConsumerConfig,
     DeliverPolicy,
     DiscardPolicy,
-    ExternalStream,
     RetentionPolicy,
     StorageType,
     StreamConfig,
-    StreamSource,
 )
 
 from agents.bus import BusAway, Delivery, check_subject
@@ -112,15 +110,17 @@ class NatsBus:
         self._keeper = asyncio.create_task(self._keep())
 
     @classmethod
-    async def connect(cls, url: str, ack_wait: float = 30.0, beat: float = 5.0) -> "NatsBus":
-        """Connect, or go on trying in the background when nobody answers within a few seconds.
+    async def connect(
+        cls, url: str, ack_wait: float = 30.0, beat: float = 5.0, patience: float = 5.0
+    ) -> "NatsBus":
+        """Connect, or go on trying in the background when nobody answers within `patience` seconds.
 
         `ack_wait`: seconds after which an unacknowledged message comes again. `beat`: seconds
         between the server's signs of life to a receiver; after three missing ones it asks anew.
         """
         bus = cls(await asyncio.to_thread(_Address.parse, url), ack_wait, beat)
         try:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(patience):
                 await bus._up.wait()
         except TimeoutError:
             log.warning("bus: no connection to %s yet, trying on", bus._address.server)
@@ -140,19 +140,20 @@ class NatsBus:
             raise BusAway(type(error).__name__) from error
 
     async def receive(self, subject: str) -> AsyncGenerator[Delivery, None]:
-        check_subject(subject, wildcard=True)
-        while True:
-            await self._up.wait()
-            try:
-                async with aclosing(self._pull(subject)) as messages:
-                    async for message in messages:
-                        yield Delivery(message.subject, message.data, _ack_of(message))
-            except (_Restart, *_ERRORS) as error:
-                log.debug("bus: %s is asked for anew: %r", subject, error)
-                self._prepared = False
-                await asyncio.sleep(min(1.0, self._beat))
+        what, _ = check_subject(subject, wildcard=True)
+        domains = ["", *self._address.leaves] if what == "report" else [self._address.hub]
+        arrived: asyncio.Queue[Delivery] = asyncio.Queue(maxsize=1)
+        tasks = [asyncio.create_task(self._fill(arrived, subject, one)) for one in domains]
+        try:
+            while True:
+                yield await arrived.get()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def close(self) -> None:
+        self._complaint = "closed"  # on purpose: nothing to warn of
         self._keeper.cancel()
         await asyncio.gather(self._keeper, return_exceptions=True)
         self._up.clear()
@@ -189,6 +190,8 @@ class NatsBus:
         self._client = Client()
         address = self._address
         options: dict[str, Any] = dict(address.login)
+        if "user" in options:  # so that no other site can be allowed to listen at our inbox
+            options["inbox_prefix"] = f"_INBOX_{options['user']}"
         if address.tls:
             options["tls"] = address.tls
         await self._client.connect(
@@ -212,33 +215,44 @@ class NatsBus:
             log.info("bus: connected to %s", self._address.server)
         self._complaint = complaint
 
-    def _domain(self, what: str) -> JetStreamContext:
-        """Where a stream lives: orders and rosters with the hub, when there is one."""
-        if self._address.hub and what != "report":
-            return self._client.jetstream(domain=self._address.hub)
-        return self._client.jetstream()
+    def _streams(self, domain: str) -> JetStreamContext:
+        """The streams of this broker, or those of another one of that domain."""
+        return self._client.jetstream(domain=domain) if domain else self._client.jetstream()
+
+    async def _fill(self, arrived: asyncio.Queue[Delivery], subject: str, domain: str) -> None:
+        """Ask for ever, anew whenever the broker is gone or silent."""
+        while True:
+            await self._up.wait()
+            try:
+                async with aclosing(self._pull(subject, domain)) as messages:
+                    async for message in messages:
+                        await arrived.put(Delivery(message.subject, message.data, _ack_of(message)))
+            except (_Restart, *_ERRORS) as error:
+                log.debug("bus: %s is asked for anew: %r", subject, error)
+                if not domain:
+                    self._prepared = False
+                await asyncio.sleep(min(1.0, self._beat))
 
     async def _prepare(self) -> None:
         """Make the streams that are missing; one that exists stays as its keeper has set it."""
         if self._prepared:
             return
-        for stream in _streams(self._address.leaves):
-            what = str(stream.name).lower()
-            if self._address.hub and what != "report":
-                continue
-            manager = self._domain(what)
+        manager = self._streams("")
+        for stream in _streams():
+            if self._address.hub and stream.name != "REPORT":
+                continue  # the hub's business
             try:
                 await manager.stream_info(str(stream.name))
             except nats.js.errors.NotFoundError:
                 await manager.add_stream(stream)
         self._prepared = True
 
-    async def _pull(self, subject: str) -> AsyncGenerator[Msg, None]:
+    async def _pull(self, subject: str, domain: str) -> AsyncGenerator[Msg, None]:
         """Ask for batches and hand out what comes, at once, until the consumer is silent."""
         await self._prepare()
         what, _ = check_subject(subject, wildcard=True)
-        manager = self._domain(what)
-        config = _consumer(subject, self._ack_wait)
+        manager = self._streams(domain)
+        config = _consumer(subject, domain, self._ack_wait)
         await manager.add_consumer(what.upper(), config=config)
         ask = f"{manager._prefix}.CONSUMER.MSG.NEXT.{what.upper()}.{config.name}"
         request = {
@@ -288,7 +302,7 @@ def _ack_of(message: Msg) -> Any:
     return ack
 
 
-def _streams(leaves: tuple[str, ...]) -> list[StreamConfig]:
+def _streams() -> list[StreamConfig]:
     return [
         StreamConfig(
             name="REPORT",
@@ -297,11 +311,6 @@ def _streams(leaves: tuple[str, ...]) -> list[StreamConfig]:
             max_bytes=2**30,
             discard=DiscardPolicy.OLD,
             storage=StorageType.FILE,
-            sources=[
-                StreamSource(name="REPORT", external=ExternalStream(api=f"$JS.{leaf}.API"))
-                for leaf in leaves
-            ]
-            or None,
         ),
         # An order that nobody took within the hour is long dead.
         StreamConfig(
@@ -320,7 +329,7 @@ def _streams(leaves: tuple[str, ...]) -> list[StreamConfig]:
     ]
 
 
-def _consumer(subject: str, ack_wait: float) -> ConsumerConfig:
+def _consumer(subject: str, domain: str, ack_wait: float) -> ConsumerConfig:
     what, whose = check_subject(subject, wildcard=True)
     config = ConsumerConfig(
         filter_subject=subject,
@@ -333,6 +342,9 @@ def _consumer(subject: str, ack_wait: float) -> ConsumerConfig:
         config.deliver_policy = DeliverPolicy.LAST_PER_SUBJECT
         config.inactive_threshold = 300.0
     else:
-        config.name = config.durable_name = f"{what}-{'all' if whose == '*' else whose}"
+        name = f"{what}-{'all' if whose == '*' else whose}"
+        if what == "report" and domain:  # a leaf's answers must not be taken for the hub's own
+            name = f"{name}-{domain}"
+        config.name = config.durable_name = name
         config.deliver_policy = DeliverPolicy.ALL
     return config

@@ -30,18 +30,21 @@ def free_port() -> int:
 class NatsServer:
     """One server with a folder and a port of its own. `extra`: further lines of configuration."""
 
-    def __init__(self, extra: str = "") -> None:
+    def __init__(self, extra: str = "", domain: str = "") -> None:
         self._program = server_program()
         self._folder = Path(tempfile.mkdtemp(prefix="raumwart-nats-"))
         self.port = free_port()
         self._config = self._folder / "nats.conf"
+        self._domain = f", domain: {domain}" if domain else ""
+        self._process: subprocess.Popen[bytes] | None = None
+        self.configure(extra)
+
+    def configure(self, extra: str) -> None:
+        """Other lines, from the next start on."""
         self._config.write_text(
             f'listen: "127.0.0.1:{self.port}"\n'
-            f'jetstream {{ store_dir: "{self._folder}/js" }}\n{extra}\n'
-            if "jetstream" not in extra
-            else f'listen: "127.0.0.1:{self.port}"\n{extra.replace("STORE", str(self._folder))}\n'
+            f'jetstream {{ store_dir: "{self._folder}/js"{self._domain} }}\n{extra}\n'
         )
-        self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:

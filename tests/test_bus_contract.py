@@ -313,7 +313,6 @@ def test_a_bus_may_be_opened_before_its_server_is_there() -> None:
 def test_a_login_from_a_file_only_its_owner_can_read(tmp_path: Path) -> None:
     async def run() -> None:
         server = NatsServer(
-            'jetstream { store_dir: "STORE/js" }\n'
             'authorization { users = [ { user: "north", password: "s3cret" } ] }'
         ).start()
         login = tmp_path / "bus.json"

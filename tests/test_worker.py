@@ -309,8 +309,6 @@ async def test_a_device_that_never_ends_is_unknown_when_the_next_course_begins(
     bench: Bench,
 ) -> None:
     bench.device.gate.clear()
-    bench.roster = a_roster(bench.device.port, busy=[busy(1.001 / 60, 60, room="r1")])
-    bench.roster = a_roster(bench.device.port)
     order = an_order(max_runtime_s=0, next_start=NOW + timedelta(seconds=0.2))
     began = asyncio.get_running_loop().time()
     await bench.send(order)
@@ -323,7 +321,7 @@ async def test_a_bug_in_a_driver_is_unknown_and_not_fatal(bench: Bench) -> None:
     async def broken(*_: Any) -> None:
         raise ZeroDivisionError
 
-    bench.drivers["line"].act = broken  # type: ignore[method-assign]
+    bench.drivers["line"].act = broken  # type: ignore[method-assign, assignment]
     await bench.send(an_order())
     assert bench.steps == [("accepted", ""), ("unknown", "bug")]
 
