@@ -74,7 +74,8 @@ class End(_Answer):
     """The last line of `start`; without it nobody knows what happened."""
 
     result: Annotated[str, Field(pattern=r"^(ok|refused|failed)$")]
-    reset_id: Text
+    reset_id: Text = ""
+    """A refusal may come before the laptop knew which reset it was asked for."""
     reason: Code = ""
     step: Code = ""
     detail: Annotated[str, Field(max_length=400)] = ""

@@ -121,6 +121,8 @@ class DemoDevice:
 
     @property
     def serial(self) -> str:
+        if self.model == "unifi-ap":  # these give the address of their first port
+            return f"02:52:57:00:{self.index >> 8:02x}:{self.index & 255:02x}"
         return f"RW{self.index:06}"
 
     def row(self, port: int) -> dict[str, Any]:

@@ -98,7 +98,7 @@ def _make(plan: DevicePlan, seed: int, folder: Path) -> Simulated:
         if plan.used:
             tablet.browse("https://example.org/guest")
         return tablet
-    laptop = Laptop(folder / plan.id, seed=seed, serial=plan.serial, password=plan.secret)
+    laptop = Laptop(folder.resolve() / plan.id, seed=seed, serial=plan.serial, password=plan.secret)
     laptop.dirty = plan.dirty
     laptop.refuse = plan.refuse
     if plan.used:
