@@ -1,4 +1,4 @@
-"""How a device was over the last hours and days, as spans for a picture and shares for a sentence."""
+"""How a device was over the last days: spans for a picture, shares for a sentence."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

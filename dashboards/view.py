@@ -132,7 +132,8 @@ def local_day(now: datetime) -> tuple[datetime, datetime]:
 
 
 def _time_filters(language: str) -> dict[str, Callable[..., str]]:
-    """`clock` 10:42 · `when` morgen, 10:42 · `ago` vor 3 Minuten · `soon` in 3 Min. · `day` Montag, 23. November."""
+    """`clock` 10:42, `when` morgen, 10:42, `ago` vor 3 Minuten, `soon` in 3 Min., `day` Montag,
+    23. November, `iso` for machines."""
 
     def clock(moment: datetime) -> str:
         return format_time(local(moment), "HH:mm", locale=language)

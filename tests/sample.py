@@ -229,7 +229,7 @@ def make_region(engine: Engine, now: datetime) -> dict[str, Person]:
                 id="M-OTTO1",
                 device_id="birkental-1-laptop-2",
                 submission="birkental-submission",
-                token="birkental-token",  # noqa: S106
+                token="birkental-token",
                 problem=Problem.SOUND,
                 impact=Impact.NONE,
                 text=HOSTILE,
@@ -287,7 +287,7 @@ def _ahlendorf(opened: Session, now: datetime) -> None:
             id="M-AHL01",
             device_id=f"{room}-beamer-1",
             submission="ahlendorf-submission",
-            token="ahlendorf-token",  # noqa: S106
+            token="ahlendorf-token",
             problem=Problem.PICTURE,
             impact=Impact.BLOCKED,
             text="Das Bild flackert und wird dunkel.",
