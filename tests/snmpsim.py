@@ -55,14 +55,19 @@ def serving(program: Path, data: Path, cache: Path, user: dict[str, str]) -> Ite
             process.wait(10)
 
 
+def listens(port: int) -> bool:
+    """Whether somebody has bound this UDP port."""
+    wanted = f":{port:04X}"
+    lines = Path("/proc/net/udp").read_text().splitlines()[1:]
+    return any(line.split()[1].endswith(wanted) for line in lines)
+
+
 def _wait_until_it_listens(process: subprocess.Popen[bytes], port: int) -> None:
     deadline = time.monotonic() + 20
-    wanted = f":{port:04X}"
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise RuntimeError(f"snmpsim ended with {process.returncode}")
-        lines = Path("/proc/net/udp").read_text().splitlines()[1:]
-        if any(line.split()[1].endswith(wanted) for line in lines):
+        if listens(port):
             return
         time.sleep(0.05)
     raise RuntimeError("snmpsim does not listen")
