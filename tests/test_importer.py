@@ -1,6 +1,7 @@
 """Files as people really write them, and as attackers do: read right, or refused with the place."""
 
 import json
+import re
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 
 from inventory.importer import ImportRefused, Region, read_region
+from inventory.region.rows import SHEETS
 
 DRIVERS = ("kiosk", "ping", "pjlink", "snmp", "ssh")
 
@@ -346,3 +348,28 @@ def test_wrong_yaml_is_refused_quickly(tmp_path: Path, text: str | bytes, said: 
 def test_an_empty_yaml_file_is_an_empty_region(tmp_path: Path) -> None:
     assert read(write(tmp_path, "region.yaml", "# nothing yet\n")).entries == {}
     assert read(write(tmp_path, "region.yaml", "devices:\n")).entries == {"devices": []}
+
+
+def test_the_examples_in_the_readme_work(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[1] / "inventory" / "README.md").read_text()
+    blocks = dict(re.findall(r"```(yaml|csv)\n(.*?)```", text, re.DOTALL))
+    region = read(write(tmp_path, "region.yaml", blocks["yaml"]))
+    assert {name: len(found) for name, found in region.entries.items()} == {
+        "sites": 1,
+        "rooms": 1,
+        "feeds": 1,
+        "devices": 2,
+    }
+    one, two = rows(write(tmp_path, "devices.csv", blocks["csv"]), "devices")
+    assert one["note"] == "Akku schwach,\nNetzteil im Schrank"
+    assert (one["mac"], two["spare"]) == ("00:1a:2b:3c:4d:5e", True)
+
+
+def test_the_readme_names_every_column() -> None:
+    text = (Path(__file__).parents[1] / "inventory" / "README.md").read_text()
+    for name, sheet in SHEETS.items():
+        line = next(line for line in text.splitlines() if line.startswith(f"| {name} |"))
+        missing = [
+            field for field in sheet.row.model_fields if not re.search(rf"\b{field}\b", line)
+        ]
+        assert not missing, name

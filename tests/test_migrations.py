@@ -1,5 +1,7 @@
 """The tables come from migrations, and the migrations say what the models say."""
 
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from sqlmodel import SQLModel
 
 import inventory  # noqa: F401
 from inventory.db import MIGRATIONS, migrate, open_engine
+from inventory.revise import revise
 
 
 def constraints(engine: Engine) -> dict[str, Any]:
@@ -70,3 +73,26 @@ def test_an_old_migration_does_not_need_the_models() -> None:
         written = path.read_text()
         assert "inventory" not in written
         assert "sqlmodel" not in written
+
+
+def test_the_next_migration_is_written_in_plain_types(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(MIGRATIONS, tmp_path / "100%"))
+    unchanged = revise("Nothing new", folder)
+    assert re.fullmatch(r"\d{4}_\d\d_\d\d_nothing_new\.py", unchanged.name)
+    assert " op." not in unchanged.read_text()
+
+    unchanged.unlink()
+    for migration in (folder / "versions").glob("*.py"):
+        migration.unlink()
+    text = revise("All of it", folder).read_text()
+    assert "sa.DateTime(timezone=True)" in text
+    assert "sa.JSON().with_variant(JSONB()" in text
+    assert "AutoString" not in text
+    assert "inventory" not in text
+    engine = open_engine(f"sqlite:///{tmp_path / 'fleet.db'}")
+    config = Config()
+    config.set_main_option("script_location", str(folder).replace("%", "%%"))
+    config.attributes["engine"] = engine
+    command.upgrade(config, "head")
+    assert inspect(engine).has_table("reset_run")
+    engine.dispose()

@@ -7,7 +7,7 @@ refused: texts with invisible signs, numbers beyond 2^53, not-a-number.
 import json
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator
+from pydantic import PlainValidator
 
 from inventory.region.spelling import visible
 
@@ -71,4 +71,5 @@ def _bounded(value: Any, depth: int) -> Any:
     raise ValueError(TOO_LARGE)
 
 
-FreeForm = Annotated[dict[str, Any], BeforeValidator(free_form)]
+FreeForm = Annotated[dict[str, Any], PlainValidator(free_form)]
+"""Plain: pydantic would strip the keys, and two of them could become one."""
