@@ -3,7 +3,7 @@
 import json
 import re
 from pathlib import Path
-from time import monotonic
+from time import process_time
 from typing import Any
 
 import pytest
@@ -329,7 +329,7 @@ WRONG_YAML: list[tuple[str | bytes, str]] = [
     ("rooms:\n- {id: r, site: s, name: R, required: {laptop: true}}", "a whole number from 0"),
     ("recipes:\n- {id: none, name: R}", "says that a device is never reset; use another"),
     (DEVICE.encode("utf-16"), "holds signs that are not UTF-8; save the file as UTF-8 text"),
-    ("devices:\n" + "- a\n" * 1_100_000, "has more than 1000000 values; split the file"),
+    ("devices:\n" + "- a\n" * 601_000, "has more than 600000 values; split the file"),
     (b"a: " + b"x" * (16 * 2**20), "is larger than 16 MB; split it into several files"),
 ]
 
@@ -337,12 +337,12 @@ WRONG_YAML: list[tuple[str | bytes, str]] = [
 @pytest.mark.parametrize(("text", "said"), WRONG_YAML, ids=[said for _, said in WRONG_YAML])
 def test_wrong_yaml_is_refused_quickly(tmp_path: Path, text: str | bytes, said: str) -> None:
     path = write(tmp_path, "region.yaml", text)
-    began = monotonic()
+    began = process_time()
     found = faults(path)
     assert len(found) == 1, found
     assert said in found[0]
     assert found[0].startswith("region.yaml")
-    assert monotonic() - began < 20
+    assert process_time() - began < 10
 
 
 def test_an_empty_yaml_file_is_an_empty_region(tmp_path: Path) -> None:
