@@ -61,7 +61,7 @@ def parse_job(text: str) -> Job:
             serial=_text(values, "serial", re.compile(r".{0,100}"), ""),
             end_sessions=values.get("on_active_session", "refuse") == "end",
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise Refusal("bad_job", str(error)[:200]) from None
     if values.get("tier", "quick") != "quick":
         raise Refusal("unsupported_tier")

@@ -62,7 +62,7 @@ def load_config(path: str) -> Config:
         if not isinstance(given, expected):
             raise BadConfig(f"{item.name} has the wrong type")
     for folder in (config.home, config.skeletons, config.trash, config.state):
-        if not os.path.isabs(folder) or os.path.normpath(folder) == "/":
+        if not os.path.isabs(folder) or not os.path.normpath(folder).strip("/"):
             raise BadConfig(f"{folder!r} is not an absolute path below the root")
     for folders in config.places.values():
         if not isinstance(folders, list) or not all(os.path.isabs(str(x)) for x in folders):
