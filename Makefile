@@ -7,8 +7,10 @@ BIN := $(VENV)/bin
 
 setup: $(VENV)/.ready dashboards/static/vendor/.ready
 
-$(VENV)/.ready: .locks/dev.txt pyproject.toml
+$(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.ready: .locks/dev.txt pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r .locks/dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
 	touch $@
@@ -32,7 +34,7 @@ check: setup  ## style, types, architecture
 bench: setup  ## what it costs: polls, readings, scrapes, pages, and a region of 1,000 devices
 	$(BIN)/python -m tests.bench
 
-lock: $(VENV)/.ready  ## pin every dependency anew, with hashes and without addresses
+lock: | $(BIN)/python  ## pin every dependency anew, with hashes and without addresses
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile pyproject.toml --extra nats --universal --python-version 3.11 \
 	  --generate-hashes --no-header --no-emit-index-url --no-annotate --quiet -o .locks/run.txt

@@ -135,8 +135,8 @@ def import_(
     """Bring a region into the inventory: all of it or, if anything is wrong, nothing."""
     engine, _ = database()
     try:
-        region = read_region(path, drivers=DRIVERS)
         with session(engine) as opened:
+            region = read_region(path, drivers=DRIVERS, session=opened, prune=prune)
             change = (diff if dry_run else apply)(opened, region, prune=prune)
     except ImportRefused as refused:
         stop(f"{refused}\nNothing was imported.")

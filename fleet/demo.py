@@ -59,7 +59,7 @@ class Kind:
 KINDS = (
     Kind("laptop", "pc", "Laptop", "ssh", "demo-laptop", ("Laptop 14 Zoll",), 10),
     Kind("tablet", "tab", "Tablet", "kiosk", "demo-tablet", ("Tablet 10 Zoll",), 5),
-    Kind("projector", "beamer", "Projektor", "pjlink", "demo-projector", ("EB-992F",), 1),
+    Kind("projector", "beamer", "Beamer", "pjlink", "demo-projector", ("EB-992F",), 1),
     Kind(
         "access_point", "ap", "WLAN", "snmp", "demo-snmp", ("unifi-ap", "aruba-ap", "openwrt-ap"), 2
     ),
