@@ -84,7 +84,7 @@ class Session:
     def __init__(self, wire: Wire, peer: Peer, manner: Manner, timeout: float) -> None:
         self._wire, self._peer, self.manner = wire, peer, manner
         self._deadline = asyncio.get_running_loop().time() + timeout
-        self._wait = min(max(timeout / (_ATTEMPTS + 0.5), 0.02), 2.0)
+        self._wait = min(max(timeout / (_ATTEMPTS + 1), 0.02), 2.0)
         self.packets = 0
         self.first_round_trip: float | None = None
         self.silent = False

@@ -3,6 +3,7 @@ where `RAUMWART_ALL_PARTS` is set (the CI does) a missing part is a failure."""
 
 import os
 import shutil
+import sys
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -12,6 +13,7 @@ import pytest
 SEARCH = os.pathsep.join(
     [
         os.environ.get("PATH", ""),
+        str(Path(sys.executable).parent),
         *("/usr/sbin", "/sbin", "/usr/local/sbin"),
         *sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")), reverse=True),
     ]

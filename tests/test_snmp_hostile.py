@@ -16,7 +16,7 @@ from tests.snmp_targets import USER, driver, lying, target
 
 __all__ = ["driver"]
 
-LONG, SHORT = timedelta(seconds=5), timedelta(seconds=0.5)
+LONG, SHORT = timedelta(seconds=5), timedelta(seconds=0.8)
 IF_TYPE, OPER = "1.3.6.1.2.1.2.2.1.3", "1.3.6.1.2.1.2.2.1.8"
 Binds = list[tuple[bytes, bytes]]
 

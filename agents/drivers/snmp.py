@@ -33,7 +33,7 @@ SYS_NAME = encode_oid("1.3.6.1.2.1.1.5.0")
 _PORT = 161
 _LEARN_AGAIN = 60
 """Polls after which sources that yielded nothing are tried once more."""
-_MARGIN = 0.95
+_MARGIN = 0.9
 """Of the time allowed; the rest is for ending with what was read and the right error."""
 
 
@@ -79,21 +79,21 @@ class Snmp:
         self._engines: dict[tuple[Peer, User], Engine] = {}
 
     async def poll(self, target: Target, timeout: timedelta) -> Facts:
-        seconds = timeout.total_seconds() * _MARGIN
+        seconds = timeout.total_seconds()
         try:
             async with asyncio.timeout(seconds):
                 peer = await resolve(target.address, target.port or _PORT)
                 manner = self._manner(target, peer)
                 session = Session(self._wire, peer, manner, seconds * _MARGIN)
-                return await self._look_at(target, session, peer)
+                try:
+                    return await self._look_at(target, session, peer)
+                except (Garbled, Unreachable):
+                    self._forget_engines(peer)
+                    raise
         except TimeoutError:
             raise TimedOut from None
         except OSError as error:
             raise Unreachable(f"cannot send: {error.strerror}") from None
-        except (Garbled, Unreachable):
-            # An engine that lost its clock would be outside our window for ever.
-            self._forget_engines(target)
-            raise
 
     async def act(self, target: Target, order: Order, timeout: timedelta) -> None:
         if order.steps:
@@ -120,11 +120,10 @@ class Snmp:
         engine = self._engines.setdefault((peer, user), Engine())
         return Usm(user, engine, options.context.encode())
 
-    def _forget_engines(self, target: Target) -> None:
-        known = self._known.get(target.device)
-        for key in [k for k in self._engines if known is None or k[0] == known.peer]:
-            if known is not None or key[0][0] == target.address:
-                del self._engines[key]
+    def _forget_engines(self, peer: Peer) -> None:
+        """An engine that lost its clock would otherwise be outside our window for ever."""
+        for key in [key for key in self._engines if key[0] == peer]:
+            del self._engines[key]
 
     async def _look_at(self, target: Target, session: Session, peer: Peer) -> Facts:
         known = self._known.get(target.device)
