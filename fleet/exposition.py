@@ -11,7 +11,7 @@ _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n"})
 
 def labels(values: Mapping[str, object]) -> str:
     """`site="north",room="library"`, with the values escaped."""
-    return ",".join(f'{name}="{str(v).translate(_ESCAPES)}"' for name, v in values.items())
+    return ",".join([f'{name}="{str(v).translate(_ESCAPES)}"' for name, v in values.items()])
 
 
 def number(value: float) -> str:
@@ -27,10 +27,10 @@ def number(value: float) -> str:
     return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
 
 
-def sample(name: str, text: str, value: float) -> bytes:
+def sample(name: str, text: str, value: float) -> str:
     """One line; `text`: what `labels` gave."""
     marked = f"{{{text}}}" if text else ""
-    return f"{name}{marked} {number(value)}\n".encode()
+    return f"{name}{marked} {number(value)}\n"
 
 
 @dataclass
@@ -40,7 +40,7 @@ class Family:
     name: str
     type: str
     help: str
-    lines: list[bytes] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
 
     def add(self, value: float, **values: object) -> None:
         self.lines.append(sample(self.name, labels(values), value))
@@ -50,16 +50,16 @@ class Family:
         for word in words:
             self.add(word == current, **values, **{name: word})
 
-    def head(self) -> bytes:
+    def head(self) -> str:
         text = self.help.replace("\\", "\\\\").replace("\n", "\\n")
-        return f"# HELP {self.name} {text}\n# TYPE {self.name} {self.type}\n".encode()
+        return f"# HELP {self.name} {text}\n# TYPE {self.name} {self.type}\n"
 
 
 def write(families: Iterable[Family]) -> bytes:
     """The page; a metric without a sample is left out."""
-    parts: list[bytes] = []
+    parts: list[str] = []
     for family in families:
         if family.lines:
             parts.append(family.head())
             parts.extend(family.lines)
-    return b"".join(parts)
+    return "".join(parts).encode()

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from fleet.health_rules import HARD, RULES, Rule
+from fleet.health_rules import BY_FACT, RULES
 from inventory import DeviceKind, Health, Service
 
 PATIENCE = 2
@@ -177,10 +177,14 @@ def _answering(kind: DeviceKind, facts: Mapping[str, Any], expected: Expected) -
 
 def _worst(kind: DeviceKind, facts: Mapping[str, Any], *, lasting: bool) -> Judgement | None:
     """The gravest fault that the facts show, of those that last or of all; the first of equals."""
-    found: Rule | None = None
-    for rule in RULES:
-        if rule.applies(kind, facts, lasting):
-            if rule.health is HARD:
-                return Judgement(rule.health, rule.reason)
-            found = found or rule
-    return Judgement(found.health, found.reason) if found else None
+    rules = BY_FACT[kind]
+    found = [
+        (place, rule)
+        for fact in facts
+        for place, rule in rules.get(fact, ())
+        if rule.applies(facts, lasting)
+    ]
+    if not found:
+        return None
+    _, rule = min(found, key=lambda each: each[0])
+    return Judgement(rule.health, rule.reason)

@@ -59,13 +59,10 @@ class Rule:
     lasting: bool = False
     unless: tuple[str, Test] | None = None
 
-    def applies(self, kind: DeviceKind, facts: Mapping[str, Any], lasting: bool) -> bool:
-        """Whether this fault is there; `lasting`: look only at faults that last."""
-        if lasting and not self.lasting:
-            return False
-        if self.fact not in facts or (self.kinds is not None and kind not in self.kinds):
-            return False
-        if not self.test(facts[self.fact]):
+    def applies(self, facts: Mapping[str, Any], lasting: bool) -> bool:
+        """Whether the facts, with `fact` among them, show this fault; `lasting`: look only at
+        faults that last."""
+        if (lasting and not self.lasting) or not self.test(facts[self.fact]):
             return False
         return self.unless is None or not self.unless[1](facts.get(self.unless[0]))
 
@@ -128,3 +125,16 @@ RULES: tuple[Rule, ...] = (
          kinds=MOBILE),
 )  # fmt: skip
 """Grave ones first; of equally grave ones the first that applies is named."""
+
+BY_FACT: dict[DeviceKind, dict[str, list[tuple[int, Rule]]]] = {
+    kind: {
+        fact: [
+            (place, rule)
+            for place, rule in enumerate(RULES)
+            if rule.fact == fact and (rule.kinds is None or kind in rule.kinds)
+        ]
+        for fact in {rule.fact for rule in RULES}
+    }
+    for kind in DeviceKind
+}
+"""The same by kind of device and fact, with each rule's place in the table."""

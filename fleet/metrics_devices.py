@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from threading import Lock
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -12,7 +13,7 @@ from sqlalchemy import Engine, String, select, type_coerce
 from sqlmodel import Session, col
 
 from agents.facts import FACTS, Fact, Kind
-from fleet.exposition import Family, labels, sample
+from fleet.exposition import Family, labels, number, sample
 from fleet.judging import STATE
 from inventory import Device, Health, Room, Service
 
@@ -78,6 +79,15 @@ _COLUMNS = (
 
 Row = Sequence[Any]
 
+_TIMES = (
+    (DEVICE + "last_seen_timestamp_seconds", _TAKEN_AT),
+    (DEVICE + "health_since_timestamp_seconds", _SINCE),
+    (DEVICE + "last_verified_reset_timestamp_seconds", _CLEAN_AT),
+)
+_INFO, _UP, _SPARE_, _CLEAN_, _HEALTH_ = (
+    DEVICE + name for name in ("info", "up", "spare", "clean", "health")
+)
+
 
 @dataclass(frozen=True, slots=True)
 class _Block:
@@ -85,7 +95,7 @@ class _Block:
 
     row: Row
     names: tuple[str, ...]
-    lines: tuple[bytes, ...]
+    lines: tuple[str, ...]
 
 
 class _Cache:
@@ -135,7 +145,7 @@ def _facts(session: Session, ids: list[str], of: int) -> dict[str, Mapping[str, 
 
 def _together(blocks: Iterable[_Block]) -> list[Family]:
     """The blocks' lines, by metric. Devices with the same metrics are turned over at once."""
-    alike: defaultdict[tuple[str, ...], list[tuple[bytes, ...]]] = defaultdict(list)
+    alike: defaultdict[tuple[str, ...], list[tuple[str, ...]]] = defaultdict(list)
     for block in blocks:
         alike[block.names].append(block.lines)
     families = {name: Family(name, *about) for name, about in FAMILIES.items()}
@@ -146,42 +156,63 @@ def _together(blocks: Iterable[_Block]) -> list[Family]:
 
 
 def _block(row: Row, facts: Mapping[str, Any]) -> _Block:
-    base = labels({"site": row[_SITE], "room": row[_ROOM], "device": row[_ID], "kind": row[_KIND]})
-    lines: dict[str, bytes] = {}
-
-    def put(name: str, value: float) -> None:
-        lines[name] = sample(name, base, value)
-
-    never = row[_TAKEN_AT] is None
+    base = _base(row[_SITE], row[_ROOM], row[_ID], row[_KIND])
     answered = bool(row[_REACHABLE]) and not row[_PROBLEM] and row[_REASON] not in SILENT
-    put(DEVICE + "up", answered)
-    put(DEVICE + "spare", bool(row[_SPARE]))
-    put(DEVICE + "clean", row[_CLEAN] is not None)
-    health = Health.UNKNOWN.value if never else row[_HEALTH]
-    lines[DEVICE + "health"] = b"".join(
-        sample(DEVICE + "health", f'{base},health="{word}"', word == health) for word in Health
-    )
-    for name, place in (
-        ("last_seen", _TAKEN_AT),
-        ("health_since", _SINCE),
-        ("last_verified_reset", _CLEAN_AT),
-    ):
-        if row[place] is not None:
-            put(f"{DEVICE}{name}_timestamp_seconds", _timestamp(row[place]))
-    told = {"model": row[_MODEL], "serial": row[_SERIAL], "profile": row[_PROFILE]}
-    info = {name: facts.get(name) or told.get(name, "") for name in INFO}
-    lines[DEVICE + "info"] = sample(DEVICE + "info", f"{base},{labels(info)}", 1)
+    lines = _about(row, base, facts, answered)
     if answered:
         for fact, value in facts.items():
-            metric = _NAMES.get(fact)
-            if metric is None:
+            name = _NAMES.get(fact)
+            if name is None:
                 continue
-            if isinstance(value, str):
-                lines[metric] = sample(metric, f"{base},{labels({'state': value})}", 1)
-            elif isinstance(value, int | float):
-                lines[metric] = sample(metric, base, value)
-    names = tuple(sorted(lines))
-    return _Block(row, names, tuple(lines[name] for name in names))
+            if type(value) in (float, int):  # most are; the rest may take its time
+                lines[name] = f"{name}{{{base}}} {value}\n"
+            elif isinstance(value, str):
+                lines[name] = _state(name, base, value)
+            elif isinstance(value, bool):
+                lines[name] = f"{name}{{{base}}} {value:d}\n"
+    return _Block(row, tuple(lines), tuple(lines.values()))
+
+
+def _about(row: Row, base: str, facts: Mapping[str, Any], answered: bool) -> dict[str, str]:
+    """Metric → lines of what is known of the device beside its facts."""
+    told = {"model": row[_MODEL], "serial": row[_SERIAL], "profile": row[_PROFILE]}
+    health = Health.UNKNOWN.value if row[_TAKEN_AT] is None else row[_HEALTH]
+    lines = {
+        _INFO: _info(base, *[str(facts.get(name) or told.get(name, "")) for name in INFO]),
+        _UP: f"{_UP}{{{base}}} {answered:d}\n",
+        _SPARE_: f"{_SPARE_}{{{base}}} {bool(row[_SPARE]):d}\n",
+        _CLEAN_: f"{_CLEAN_}{{{base}}} {row[_CLEAN] is not None:d}\n",
+        _HEALTH_: _health(base, health),
+    }
+    for name, place in _TIMES:
+        if row[place] is not None:
+            lines[name] = f"{name}{{{base}}} {number(_timestamp(row[place]))}\n"
+    return lines
+
+
+# What hardly ever changes from one look to the next is written only once.
+
+
+@lru_cache(maxsize=20_000)
+def _base(site: str, room: str, device: str, kind: str) -> str:
+    return labels({"site": site, "room": room, "device": device, "kind": kind})
+
+
+@lru_cache(maxsize=20_000)
+def _info(base: str, *values: str) -> str:
+    return sample(_INFO, f"{base},{labels(dict(zip(INFO, values, strict=True)))}", 1)
+
+
+@lru_cache(maxsize=20_000)
+def _health(base: str, health: str) -> str:
+    return "".join(
+        sample(_HEALTH_, f'{base},health="{word.value}"', word == health) for word in Health
+    )
+
+
+@lru_cache(maxsize=50_000)
+def _state(name: str, base: str, value: str) -> str:
+    return sample(name, f"{base},{labels({'state': value})}", 1)
 
 
 def _timestamp(value: str | datetime) -> float:

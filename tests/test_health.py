@@ -190,6 +190,14 @@ def test_rules_speak_of_facts_that_exist() -> None:
         assert rule.test(object()) is False
 
 
+def test_grave_rules_stand_first() -> None:
+    grave = [rule.health is Health.FAILED for rule in RULES]
+    assert grave == sorted(grave, reverse=True)
+    both = {"lamp_state": "warning", "fan_state": "error"}
+    assert verdict(PROJECTOR, both, NEEDED).reason == "fan_fault"
+    assert verdict(PROJECTOR, dict(reversed(both.items())), NEEDED).reason == "fan_fault"
+
+
 def test_access_points_are_always_expected() -> None:
     assert expectation(AP, IDLE) is ALWAYS
     assert expectation(LAPTOP, IDLE) is IDLE

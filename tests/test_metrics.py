@@ -276,4 +276,4 @@ def test_numbers_and_labels() -> None:
     told = [number(v) for v in (True, 3, 0.25, 1e300, float("nan"), float("-inf"), 5.0, -0.0)]
     assert told == ["1", "3", "0.25", "1e+300", "NaN", "-Inf", "5", "0"]
     assert labels({"a": 'x"y\\z\n', "b": 1}) == 'a="x\\"y\\\\z\\n",b="1"'
-    assert Family("x", "gauge", "a\\b\nc").head() == b"# HELP x a\\\\b\\nc\n# TYPE x gauge\n"
+    assert Family("x", "gauge", "a\\b\nc").head() == "# HELP x a\\\\b\\nc\n# TYPE x gauge\n"
