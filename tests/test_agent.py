@@ -1,116 +1,21 @@
 """A whole agent: from roster to reading, from an order to its outcome, and through every outage."""
 
 import asyncio
-import json
-import os
-import signal
 import stat
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from agents.agent import Agent, StateTaken
-from agents.bus import Bus, BusAway, decode, encode
+from agents.agent import StateTaken
+from agents.bus import BusAway, decode, encode
 from agents.bus_local import LocalBus
-from agents.bus_nats import NatsBus
-from agents.credentials import Credentials
-from agents.journal import Journal
-from agents.messages import Heartbeat, Order, Outcome, Reading, Roster, Step, Target
+from agents.messages import Heartbeat, Outcome, Reading, Step
 from agents.outbox import Outbox
 from agents.rosters import Rosters
-from tests.line_device import LineDevice, LineDriver
-from tests.nats import NatsServer
+from tests.agent_bench import Centre, a_roster, an_agent, an_order, now, running
+from tests.line_device import LineDevice
 from tests.virtual_clock import VirtualClock, until
-
-ROOT = Path(__file__).parents[1]
-
-
-def now() -> datetime:
-    return datetime.now(UTC)
-
-
-def a_roster(port: int, **changes: Any) -> Roster:
-    target = Target(
-        device="d1",
-        room="r1",
-        kind="laptop",
-        driver="line",
-        address="127.0.0.1",
-        port=port,
-        every_s=1,
-    )
-    fields: dict[str, Any] = {
-        "site": "north",
-        "revision": 1,
-        "sent_at": now(),
-        "targets": [target],
-        "busy": [],
-        "trusted_until": {"r1": now() + timedelta(minutes=20)},
-    }
-    return Roster(**{**fields, **changes})
-
-
-def an_order(order_id: str = "7.1", site: str = "north") -> Order:
-    return Order(
-        id=order_id,
-        site=site,
-        device="d1",
-        room="r1",
-        not_before=now() - timedelta(seconds=1),
-        not_after=now() + timedelta(minutes=5),
-    )
-
-
-class Centre:
-    """The other end of the bus: what the agents report."""
-
-    def __init__(self, bus: Bus) -> None:
-        self.bus = bus
-        self.readings: list[Reading] = []
-        self.outcomes: list[Outcome] = []
-        self.beats: list[Heartbeat] = []
-        self.subjects: set[str] = set()
-
-    async def run(self) -> None:
-        async for delivery in self.bus.receive("report.*"):
-            self.subjects.add(delivery.subject)
-            message = decode(delivery.data)
-            if isinstance(message, Reading):
-                self.readings.append(message)
-            elif isinstance(message, Outcome):
-                self.outcomes.append(message)
-            elif isinstance(message, Heartbeat):
-                self.beats.append(message)
-            await delivery.ack()
-
-    @property
-    def steps(self) -> list[str]:
-        return [outcome.step.value for outcome in self.outcomes]
-
-
-@asynccontextmanager
-async def running(*work: Any) -> AsyncIterator[None]:
-    """These coroutines run meanwhile; one that fails fails the test."""
-    tasks = [asyncio.create_task(one) for one in work]
-    try:
-        yield
-        for task in tasks:
-            if task.done():
-                task.result()
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def an_agent(bus: Bus, state: Path, *sites: str) -> Agent:
-    return Agent(sites or ["north"], bus, Credentials(None), state, drivers={"line": LineDriver})
 
 
 def test_readings_heartbeats_and_a_reset_over_the_local_bus(tmp_path: Path) -> None:
@@ -296,133 +201,5 @@ def test_a_broken_journal_stops_resets_but_not_polls(tmp_path: Path) -> None:
         assert centre.outcomes[0].reason == "no_journal"
         assert device.resets == []
         await device.stop()
-
-    asyncio.run(run())
-
-
-class Process:
-    """A real agent process at a real broker."""
-
-    def __init__(self, url: str, folder: Path) -> None:
-        (folder / "credentials").mkdir(exist_ok=True)
-        self.command = [
-            *(sys.executable, "-m", "tests.agent_process", "--site", "north", "--bus", url),
-            *("--credentials", str(folder / "credentials"), "--state", str(folder / "state")),
-        ]
-        self.log = folder / "log"
-
-    def start(self) -> None:
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(self.command, cwd=ROOT, stdout=log, stderr=log)
-
-    def end(self, how: signal.Signals) -> int:
-        os.kill(self.process.pid, how)
-        return self.process.wait(10)
-
-
-@asynccontextmanager
-async def at_a_broker(folder: Path) -> AsyncIterator[tuple[Centre, Process, LineDevice]]:
-    server = NatsServer().start()
-    bus = await NatsBus.connect(server.url, beat=0.3)
-    centre, device = Centre(bus), await LineDevice().start()
-    await bus.publish("roster.north", encode(a_roster(device.port)))
-    process = Process(server.url, folder)
-    process.start()
-    try:
-        async with asyncio.timeout(30), running(centre.run()):
-            yield centre, process, device
-    finally:
-        if process.process.poll() is None:
-            process.end(signal.SIGKILL)
-        await bus.close()
-        await device.stop()
-        server.remove()
-
-
-def test_a_process_killed_in_the_middle_of_a_reset(tmp_path: Path) -> None:
-    async def run() -> None:
-        async with at_a_broker(tmp_path) as (centre, process, device):
-            device.gate.clear()
-            await centre.bus.publish("order.north", encode(an_order()))
-            await device.began.wait()
-            await until(lambda: centre.steps == ["accepted"])
-            process.end(signal.SIGKILL)
-            process.start()
-            await until(lambda: centre.steps[-1] == "unknown")
-            assert centre.outcomes[-1].reason == "interrupted"
-            await centre.bus.publish("order.north", encode(an_order()))
-            await until(lambda: centre.steps.count("unknown") == 2)
-            device.gate.set()
-            await centre.bus.publish("order.north", encode(an_order("7.2")))
-            await until(lambda: centre.steps[-1] == "looked")
-            assert device.resets == ["7.1", "7.2"]
-            assert process.end(signal.SIGTERM) == 0
-
-    asyncio.run(run())
-
-
-def test_sigterm_ends_it_cleanly_and_everything_is_sent(tmp_path: Path) -> None:
-    async def run() -> None:
-        async with at_a_broker(tmp_path) as (centre, process, _device):
-            await until(lambda: bool(centre.readings))
-            assert process.end(signal.SIGTERM) == 0
-            assert "Traceback" not in process.log.read_text()
-            assert centre.subjects == {"report.north"}
-            journal = Journal(tmp_path / "state" / "orders.db")
-            assert journal.unsent() == []
-            journal.close()
-
-    asyncio.run(run())
-
-
-def _asked(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "tests.agent_process", *arguments],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-
-
-@pytest.mark.parametrize(
-    ("change", "complaint"),
-    [
-        (lambda a: a.update({"--credentials": "/nowhere"}), "there is no folder /nowhere"),
-        (lambda a: a.update({"--bus": "local:"}), "'local:' ends with this process"),
-        (lambda a: a.update({"--bus": "http://x"}), "FLEET_BUS must be"),
-        (lambda a: a.update({"--bus": "nats://x?credentials=/no.json"}), "not known here"),
-        (lambda a: a.update({"--site": "no.rth"}), "not a subject"),
-        (lambda a: a.pop("--site"), "--site"),
-    ],
-)
-def test_a_wrong_setting_is_said_in_one_line(
-    tmp_path: Path, change: Callable[[dict[str, str]], None], complaint: str
-) -> None:
-    arguments = {
-        "--site": "north",
-        "--bus": "nats://127.0.0.1:1",
-        "--credentials": str(tmp_path),
-        "--state": str(tmp_path / "state"),
-    }
-    change(arguments)
-    done = _asked(*(part for pair in arguments.items() for part in pair))
-    assert done.returncode == 2
-    assert complaint in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-def test_no_secret_of_the_bus_is_ever_shown(tmp_path: Path) -> None:
-    login = tmp_path / "bus.json"
-    login.write_text(json.dumps({"user": "north", "password": "s3cret"}))
-    login.chmod(0o600)
-
-    async def run() -> None:
-        bus = await NatsBus.connect(f"nats://127.0.0.1:1?credentials={login}", patience=0.1)
-        assert "s3cret" not in repr(vars(bus))
-        with pytest.raises(BusAway):
-            await bus.publish("report.north", b"x")
-        await bus.close()
 
     asyncio.run(run())

@@ -3,174 +3,16 @@
 import asyncio
 import sqlite3
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from agents.checks import refusal
-from agents.credentials import Credentials
-from agents.driver import Driver
-from agents.journal import Journal
-from agents.messages import Busy, Order, Outcome, Roster, Step, Target
+from agents.messages import Outcome, Step
 from agents.worker import Worker
-from tests.line_device import LineDevice, LineDriver
-from tests.virtual_clock import START, VirtualClock, settle, until
-
-NOW = START
-
-
-def minutes(number: float) -> datetime:
-    return NOW + timedelta(minutes=number)
-
-
-def a_roster(port: int = 1, devices: int = 1, **changes: Any) -> Roster:
-    targets = [
-        Target(
-            device=f"d{n}", room="r1", kind="laptop", driver="line", address="127.0.0.1", port=port
-        )
-        for n in range(1, devices + 1)
-    ]
-    fields: dict[str, Any] = {
-        "site": "north",
-        "revision": 1,
-        "sent_at": minutes(-5),
-        "targets": targets,
-        "busy": [],
-        "trusted_until": {"r1": minutes(20)},
-    }
-    return Roster(**{**fields, **changes})
-
-
-def an_order(**changes: Any) -> Order:
-    fields: dict[str, Any] = {
-        "id": "7.1",
-        "site": "north",
-        "device": "d1",
-        "room": "r1",
-        "not_before": minutes(-1),
-        "not_after": minutes(10),
-        "max_runtime_s": 120,
-    }
-    return Order(**{**fields, **changes})
-
-
-def busy(start: float, end: float, room: str = "r1") -> Busy:
-    return Busy(room=room, start=minutes(start), end=minutes(end))
-
-
-@pytest.mark.parametrize(
-    ("order", "roster", "reason"),
-    [
-        ({}, {}, ""),
-        ({"not_after": minutes(0)}, {}, ""),
-        ({"not_after": minutes(-0.01)}, {}, "expired"),
-        ({"not_before": minutes(0)}, {}, ""),
-        ({"not_before": minutes(0.01)}, {}, "too_early"),
-        ({}, {"sent_at": NOW - timedelta(hours=48)}, ""),
-        ({}, {"sent_at": NOW - timedelta(hours=48, seconds=1)}, "roster_old"),
-        ({}, {"sent_at": NOW + timedelta(seconds=61)}, "clock_in_doubt"),
-        ({"device": "d9"}, {}, "unknown_device"),
-        ({"site": "south"}, {}, "unknown_device"),
-        ({"room": "r2"}, {}, "wrong_room"),
-        ({}, {"trusted_until": {}}, "calendar_in_doubt"),
-        ({}, {"trusted_until": {"r2": minutes(20)}}, "calendar_in_doubt"),
-        ({}, {"trusted_until": {"r1": minutes(-0.01)}}, "calendar_in_doubt"),
-        ({}, {"busy": [busy(-30, 30)]}, "course_running"),
-        ({}, {"busy": [busy(0, 30)]}, "course_running"),
-        ({}, {"busy": [busy(1, 30)]}, "course_running"),
-        ({}, {"busy": [busy(-30, 0)]}, ""),
-        ({}, {"busy": [busy(-30, 30, room="r2")]}, ""),
-        ({}, {"busy": [busy(1.9, 30)]}, "too_late"),
-        ({}, {"busy": [busy(2, 30)]}, ""),
-        ({"next_start": minutes(1.9)}, {}, "too_late"),
-        ({"next_start": minutes(-1)}, {}, "too_late"),
-        ({"next_start": minutes(2)}, {}, ""),
-    ],
-)
-def test_the_agents_own_look_at_clock_roster_and_calendar(
-    order: dict[str, Any], roster: dict[str, Any], reason: str
-) -> None:
-    assert refusal(an_order(**order), a_roster(**roster), NOW) == reason
-
-
-def test_without_a_roster_nothing_is_done() -> None:
-    assert refusal(an_order(), None, NOW) == "no_roster"
-
-
-class Bench:
-    """A worker on virtual time, a device on a real socket, a journal on the disk."""
-
-    def __init__(self, folder: Path, device: LineDevice) -> None:
-        self.folder = folder
-        self.time = VirtualClock()
-        self.device = device
-        self.roster: Roster | None = a_roster(device.port, devices=5)
-        self.answers: list[Outcome] = []
-        self.acks = 0
-        self.locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self.drivers: dict[str, Driver] = {"line": LineDriver(Credentials(None), folder)}
-        self.tasks: list[asyncio.Task[None]] = []
-        self.start()
-
-    def start(self, **options: Any) -> None:
-        self.journal = Journal(self.folder / "orders.db")
-        self.worker = Worker(
-            self.drivers,
-            lambda _site: self.roster,
-            lambda _site, outcome: self.answers.append(outcome),
-            self.locks,
-            self.journal,
-            self.time.clock,
-            **options,
-        )
-        self.worker.recover()
-
-    async def crash(self) -> None:
-        """The process dies: nothing more is written, and every lock is gone with it."""
-        for task in self.tasks:
-            task.cancel()
-        await asyncio.gather(*self.tasks, return_exceptions=True)
-        self.tasks.clear()
-        self.journal.close()
-
-    def send(self, order: Order) -> asyncio.Task[None]:
-        async def ack() -> None:
-            self.acks += 1
-
-        task = asyncio.create_task(self.worker.handle(order, ack))
-        self.tasks.append(task)
-        return task
-
-    @property
-    def steps(self) -> list[tuple[str, str]]:
-        return [(outcome.step.value, outcome.reason) for outcome in self.answers]
-
-
-def on_bench(
-    check: Callable[[Bench], Awaitable[None]],
-) -> Callable[[Path], None]:
-    def test(tmp_path: Path) -> None:
-        async def run() -> None:
-            async with asyncio.timeout(20), a_bench(tmp_path) as bench:
-                await check(bench)
-
-        asyncio.run(run())
-
-    test.__name__ = check.__name__
-    return test
-
-
-@asynccontextmanager
-async def a_bench(folder: Path) -> AsyncIterator[Bench]:
-    device = await LineDevice().start()
-    bench = Bench(folder, device)
-    yield bench
-    await bench.crash()
-    await device.stop()
+from tests.virtual_clock import VirtualClock, settle, until
+from tests.worker_bench import NOW, Bench, a_bench, a_roster, an_order, busy, minutes, on_bench
 
 
 @on_bench
@@ -416,17 +258,3 @@ def test_an_agent_without_a_journal_refuses_everything() -> None:
         assert [one.reason for one in answers] == ["no_journal"]
 
     asyncio.run(run())
-
-
-def test_the_journal_forgets_only_what_is_long_dead(tmp_path: Path) -> None:
-    journal = Journal(tmp_path / "orders.db")
-    order = an_order()
-    done = Outcome(order=order.id, device="d1", step=Step.LOOKED, at=NOW)
-    journal.note(done, order)
-    journal.forget(order.not_after + timedelta(hours=48))
-    assert journal.answers(order.id) == [done]
-    journal.forget(order.not_after + timedelta(hours=48, seconds=1))
-    assert not journal.knows(order.id)
-    assert journal.answers(order.id) == []
-    assert order.not_after.tzinfo is UTC
-    journal.close()
