@@ -14,7 +14,7 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from sqlalchemy import Engine
 from sqlmodel import select
 
-from agents.bus import Bus, encode
+from agents.bus import Bus, BusAway, encode
 from agents.messages import Order
 from fleet import intake, readiness, resets, retention, roster, timetable
 from fleet.embedded import EmbeddedAgents
@@ -127,7 +127,11 @@ def schedule(service: Service) -> AsyncIOScheduler:
     )
 
     async def tick(job: Job) -> None:
-        await job.run(service)
+        try:
+            await job.run(service)
+        except BusAway as error:
+            log.warning("%s waits: %s", job.name, error)
+            return
         service.ticked[job.name] = service.clock()
 
     for place, job in enumerate(JOBS):
