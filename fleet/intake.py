@@ -203,20 +203,23 @@ class _Intake:
                 batch.append((message, delivery.subject.partition(".")[2]))
         if not batch:
             return
+        if not await self._try(batch) and len(batch) > 1:
+            for one in batch:
+                await self._try([one])
+
+    async def _try(self, batch: Sequence[tuple[Report, str]]) -> bool:
+        """Whether the batch is stored; a single message that cannot be is given up here."""
         try:
             await self._apply(batch)
-        except Exception:  # noqa: BLE001  (tried again alone, and logged there)
-            if len(batch) > 1:
-                log.warning("a batch of %d reports failed; each is tried alone", len(batch))
-            for message, site in batch:
-                await self._apply_alone(message, site)
-
-    async def _apply_alone(self, message: Report, site: str) -> None:
-        try:
-            await self._apply([(message, site)])
         except Exception:
-            REFUSED.labels("poison").inc()
-            log.exception("a %s from %s cannot be stored and is dropped", message.type, site)
+            if len(batch) == 1:
+                REFUSED.labels("poison").inc()
+                message, site = batch[0]
+                log.exception("a %s from %s cannot be stored and is dropped", message.type, site)
+            else:
+                log.warning("a batch of %d reports failed; each is tried alone", len(batch))
+            return False
+        return True
 
     async def _apply(self, batch: Sequence[tuple[Report, str]]) -> None:
         messages, sites = [m for m, _ in batch], [s for _, s in batch]
