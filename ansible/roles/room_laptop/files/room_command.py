@@ -10,7 +10,7 @@ import sys
 from typing import Any, BinaryIO, Dict, List
 
 from room_gates import RESET_ID
-from room_health import health
+from room_health import count_updates, health
 from room_machine import machine_for
 from room_reset import start
 from room_state import BadConfig, Config, Journal, Lock, load_config
@@ -53,6 +53,7 @@ def obey(config_path: str, verb: str, reset_id: str, job: BinaryIO, answer: Bina
     signal.alarm(LOOK_S)  # a look that hangs on a guest's file system ends by itself
     if verb == "health":
         speak(health(config))
+        count_updates(config)
     elif verb == "status":
         speak({"v": 1, "last": Journal(config).last_done()})
     elif verb == "preflight":

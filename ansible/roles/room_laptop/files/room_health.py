@@ -17,6 +17,7 @@ from room_state import Config, Journal, moment
 
 LISTS = "/var/lib/apt/lists"
 INSTALLED = "/var/lib/dpkg/status"
+CACHE = "updates.json"
 
 
 def health(config: Config) -> Dict[str, Any]:
@@ -24,7 +25,7 @@ def health(config: Config) -> Dict[str, Any]:
     machine = machine_for(config)
     sessions = machine.sessions()
     last = Journal(config).last_done()
-    updates, security = _updates(Path(config.state) / "updates.json")
+    updates, security = _updates(Path(config.state) / CACHE)
     facts: Dict[str, Any] = {
         "v": 1,
         "vendor": _read("/sys/class/dmi/id/sys_vendor"),
@@ -133,29 +134,35 @@ def _failed_units() -> Optional[int]:
     return None if listing is None else len(listing.splitlines())
 
 
-def _updates(cache: Path) -> Tuple[Optional[int], Optional[int]]:
-    """(all, security) updates on the lists already here; asked anew only when these changed."""
+def _lists_state() -> Optional[List[float]]:
+    """Changes whenever the answer to "which updates are there" may have changed."""
     try:
-        state = [os.stat(LISTS).st_mtime, os.stat(INSTALLED).st_mtime]
+        return [os.stat(LISTS).st_mtime, os.stat(INSTALLED).st_mtime]
     except OSError:
-        return None, None
+        return None
+
+
+def _updates(cache: Path) -> Tuple[Optional[int], Optional[int]]:
+    """(all, security) updates as last counted; None when the lists have changed since."""
     try:
         known = json.loads(cache.read_text(encoding="ascii"))
-        if known["state"] == state:
+        if known["state"] == _lists_state():
             return known["updates"], known["security"]
     except (OSError, ValueError, KeyError, TypeError):
         pass
-    listing = run("apt-get", "-s", "-o", "Debug::NoLocking=true", "upgrade", seconds=15)
+    return None, None
+
+
+def count_updates(config: Config) -> None:
+    """Count anew when the lists have changed. Takes seconds: done after the answer was given."""
+    cache, state = Path(config.state) / CACHE, _lists_state()
+    if state is None or _updates(cache) != (None, None):
+        return
+    listing = run("apt-get", "-s", "-o", "Debug::NoLocking=true", "upgrade", seconds=30)
     if listing is None:
-        return None, None
+        return
     found = re.findall(r"^Inst .*", listing, re.MULTILINE)
     security = sum(1 for line in found if "security" in line.lower())
-    try:
-        temporary = cache.with_suffix(".new")
-        temporary.write_text(
-            json.dumps({"state": state, "updates": len(found), "security": security})
-        )
-        temporary.replace(cache)
-    except OSError:
-        pass  # without the cache the next look is slower, not wrong
-    return len(found), security
+    new = cache.with_suffix(".new")
+    new.write_text(json.dumps({"state": state, "updates": len(found), "security": security}))
+    new.replace(cache)

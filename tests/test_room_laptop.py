@@ -1,0 +1,365 @@
+"""The role on a whole machine of its own: real accounts, sudo, sshd, processes and traces.
+
+Private namespaces hold the machine: overlays lie over its folders, in memory, and vanish with it.
+"""
+
+import asyncio
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import paramiko
+import pytest
+
+from agents.credentials import Credentials
+from agents.driver import Refused, ResetFailed
+from agents.drivers.ssh import Ssh
+from agents.messages import Facts, Order, Target
+from tests.parts import need
+from tests.sshd import new_key
+
+pytestmark = pytest.mark.timeout(300)
+REPOSITORY = Path(__file__).parents[1]
+ROLE = REPOSITORY / "ansible" / "roles" / "room_laptop"
+AMPLE = timedelta(seconds=60)
+BUILD = """
+set -e
+mount --make-rprivate /
+mount -t tmpfs world /mnt
+for folder in etc usr/local var tmp; do
+    mkdir -p /mnt/$folder/upper /mnt/$folder/work
+    chmod --reference=/$folder /mnt/$folder/upper
+    mount -t overlay overlay /$folder \
+        -o lowerdir=/$folder,upperdir=/mnt/$folder/upper,workdir=/mnt/$folder/work
+done
+for folder in /home /run /dev/shm; do mount -t tmpfs -o mode=755 world $folder; done
+chmod 1777 /dev/shm
+mkdir /mnt/root
+echo ready
+exec sleep 600
+"""
+PLAYBOOK = """
+- hosts: all
+  gather_facts: true
+  gather_subset: [min, service_mgr]
+  roles:
+    - role: {role}
+      vars:
+        room_laptop_packages: []
+        room_laptop_keys: ["{key}"]
+        room_laptop_from: ["127.0.0.1"]
+        room_laptop_profiles: {{standard: "", senioren: "{profile}"}}
+        room_laptop_serial: PF-9
+"""
+
+
+class World:
+    """A machine in which the role was applied, with an sshd that listens on `port`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.public = new_key(folder / "key")
+        (folder / "profile").mkdir()
+        (folder / "profile" / "GROSSE-SCHRIFT").write_text("")
+        (folder / "playbook.yml").write_text(
+            PLAYBOOK.format(role=ROLE, key=self.public, profile=folder / "profile")
+        )
+        self._root = subprocess.Popen(
+            [
+                need("unshare"), "--mount", "--pid", "--ipc", "--uts", "--fork", "--mount-proc",
+                "--kill-child", "sh", "-c", BUILD,
+            ],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        assert self._root.stdout
+        if self._root.stdout.readline() != "ready\n":
+            _, errors = self._root.communicate()
+            if os.environ.get("RAUMWART_ALL_PARTS"):
+                pytest.fail(errors)
+            pytest.skip(f"no machine of its own here: {errors}")
+        self.pid = _child_of(self._root.pid)
+        self.port = 0
+
+    def sh(self, script: str, check: bool = True) -> str:
+        """Run as the machine's root; its output."""
+        done = subprocess.run(
+            ["nsenter", "-t", str(self.pid), "-m", "-p", "-i", "-u", "--", "sh", "-c", script],
+            capture_output=True, text=True, timeout=120, check=False,
+            env={"PATH": "/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/mnt/root",
+                 "LC_ALL": "C.UTF-8", "ANSIBLE_NOCOLOR": "1", "ANSIBLE_PIPELINING": "1"},
+        )  # fmt: skip
+        assert not check or done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def guest(self, script: str) -> None:
+        self.sh(f"su -s /bin/sh kurs -c '{script}'")
+
+    def play(self) -> str:
+        return self.sh(
+            f"{sys.executable} -m ansible playbook -i localhost, -c local"
+            f" -e ansible_python_interpreter=/usr/bin/python3 {self.folder / 'playbook.yml'}"
+        )
+
+    def serve(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        self.sh(f"/usr/sbin/sshd -p {self.port} -o ListenAddress=127.0.0.1 -E /mnt/sshd.log")
+
+    def close(self) -> None:
+        self._root.kill()
+        self._root.communicate()
+
+
+def _child_of(parent: int) -> int:
+    listed = subprocess.run(
+        ["ps", "-o", "pid=", "--ppid", str(parent)], capture_output=True, text=True, check=True
+    )
+    return int(listed.stdout.split()[0])
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    for part in ("sshd", "sudo", "unshare", "nsenter", "visudo"):
+        need(part)
+    if os.geteuid() != 0:
+        pytest.skip("needs root to make a machine of its own")
+    world = World(tmp_path_factory.mktemp("world"))
+    try:
+        first = world.play()
+        assert "failed=0" in first, first
+        world.serve()
+        yield world
+    finally:
+        world.close()
+
+
+class Agent:
+    """The site's agent, as far as it matters here."""
+
+    def __init__(self, world: World, folder: Path) -> None:
+        credentials = folder / "credentials"
+        credentials.mkdir()
+        (credentials / "laptop.json").touch(mode=0o600)
+        secret = {"user": "raumwart", "key_file": str(world.folder / "key")}
+        (credentials / "laptop.json").write_text(json.dumps(secret))
+        self.driver = Ssh(Credentials(credentials), folder / "state")
+        self.target = Target(
+            device="d", room="r", kind="laptop", driver="ssh", address="127.0.0.1",
+            port=world.port, credential="laptop", serial="PF-9",
+        )  # fmt: skip
+
+    def poll(self) -> Facts:
+        return asyncio.run(self.driver.poll(self.target, AMPLE))
+
+    def act(self, order: Order) -> None:
+        asyncio.run(self.driver.act(self.target, order, AMPLE))
+
+    def look(self, order: Order) -> Facts:
+        return asyncio.run(self.driver.look(self.target, order, AMPLE))
+
+
+@pytest.fixture
+def agent(world: World, tmp_path: Path) -> Iterator[Agent]:
+    agent = Agent(world, tmp_path)
+    yield agent
+    asyncio.run(agent.driver.close())
+
+
+def an_order(reset_id: str, **steps: Any) -> Order:
+    now = datetime.now(UTC)
+    return Order(
+        id=reset_id, site="s", device="d", room="r", steps={"tier": "quick"} | steps,
+        not_before=now - timedelta(minutes=1), not_after=now + timedelta(minutes=5),
+    )  # fmt: skip
+
+
+def test_the_role_lints() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "ansiblelint", "--offline", "--profile", "production", str(ROLE)],
+        cwd=REPOSITORY, capture_output=True, text=True, timeout=110, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_health_over_the_real_way_in(agent: Agent) -> None:
+    facts = agent.poll()
+    assert facts["serial"] == "PF-9"
+    assert facts["firmware"]
+    assert abs(facts["clock_offset_s"]) < 30
+    assert "reset_id" not in facts
+
+
+def test_a_guest_with_everything_is_gone_afterwards(world: World, agent: Agent) -> None:
+    uid = world.sh("id -u kurs").strip()
+    world.sh("mkdir /mnt/victims; echo system > /mnt/victims/rc; chmod -R a+rX /mnt/victims")
+    world.guest(
+        "cd; echo private > letter.odt; rm -f .bashrc; ln -s /mnt/victims/rc .bashrc;"
+        "ln -s /mnt/victims Downloads; ln -s / root; mkdir -p .cache/mounted;"
+        "echo x > /tmp/scan.pdf; mkdir -p /var/tmp/deep/er; touch /dev/shm/note;"
+        "ipcmk -M 4096 -p 666; ipcmk -S 1; ipcmk -Q"
+    )
+    world.sh("mount -t tmpfs stick /home/kurs/.cache/mounted; touch /home/kurs/.cache/mounted/x")
+    world.sh("mkdir -p /var/spool/cron/crontabs; install -o kurs /dev/null /var/mail/kurs")
+    world.sh("install -o kurs /dev/null /var/spool/cron/crontabs/kurs")
+    stubborn = "sh -c \"trap '' TERM HUP; while :; do sleep 0.05; done\""
+    for program in ("sleep 500", stubborn):
+        become = f"setpriv --reuid {uid} --regid {uid} --clear-groups"
+        world.sh(f"setsid {become} {program} >/dev/null 2>&1 &")
+    order = an_order("01J.1")
+    before = agent.look(order)
+    assert before["home_clean"] is False
+    assert before["residue_places"] == "cron,ipc,mail,shm,tmp,var_tmp"
+    assert before["residue"] == 8
+
+    agent.act(order)
+
+    after = agent.look(order)
+    assert after["reset_id"] == "01J.1"
+    assert after["home_clean"] is True
+    assert after["residue"] == 0, after
+    assert after["sessions"] == 0
+    assert after["used_since"] is False
+    # The dead wait for ever here: this machine's first process collects nobody.
+    assert world.sh(f"ps -o stat= -u {uid} | grep -v Z || true") == ""
+    assert world.sh("cat /mnt/victims/rc; stat -c %U:%a /mnt/victims/rc") == "system\nroot:644\n"
+    assert "kurs" not in world.sh("cat /proc/mounts; ipcs | grep kurs || true")
+    assert world.sh("stat -c %U:%a /home/kurs /home/kurs/.bashrc") == "kurs:700\nkurs:644\n"
+    assert world.sh("ls -A /home/.raumwart-trash") == ""
+    world.guest("touch ~/.still-works")
+    assert agent.look(order)["home_clean"] is False
+
+
+def test_a_profile_is_what_the_role_laid_out(world: World, agent: Agent) -> None:
+    agent.act(an_order("01J.2", profile="senioren"))
+    assert "GROSSE-SCHRIFT" in world.sh("ls -A /home/kurs")
+    assert agent.look(an_order("01J.2"))["home_clean"] is True
+
+
+def test_a_reset_that_fails_keeps_the_guest_out_until_one_succeeds(
+    world: World, agent: Agent
+) -> None:
+    uid = world.sh("id -u kurs").strip()
+    world.sh(f"mkdir /tmp/held; mount -t tmpfs -o uid={uid} held /tmp/held")
+    with pytest.raises(ResetFailed, match="residue"):
+        agent.act(an_order("01J.3"))
+    assert world.sh("su -s /bin/sh kurs -c true; echo $?").strip() != "0"
+    assert agent.look(an_order("01J.3"))["reset_id"] != "01J.3"
+    world.sh("umount /tmp/held")
+    agent.act(an_order("01J.4"))
+    assert world.sh("su -s /bin/sh kurs -c true; echo $?").strip() == "0"
+
+
+def test_a_login_since_the_reset_is_seen(world: World, agent: Agent) -> None:
+    agent.act(an_order("01J.5"))
+    assert agent.look(an_order("01J.5"))["used_since"] is False
+    world.sh(f"printf '{_login_record()}' >> /var/log/wtmp")
+    assert agent.look(an_order("01J.5"))["used_since"] is True
+    assert agent.poll()["used_since"] is True
+
+
+def test_somebody_at_the_desk_refuses(world: World, agent: Agent) -> None:
+    world.sh(f"printf '{_login_record()}' > /run/utmp")
+    try:
+        assert agent.poll()["sessions"] == 1
+        with pytest.raises(Refused) as caught:
+            agent.act(an_order("01J.6"))
+        assert caught.value.reason == "in_use"
+    finally:
+        world.sh("rm -f /run/utmp")
+
+
+def _login_record() -> str:
+    """A sign-in of the guest a moment from now, as `struct utmp` has it, for printf."""
+    import struct
+
+    at = int(time.time()) + 1
+    record = struct.pack(
+        "<hxxi32s4s32s256s hh iii 4i 20x",
+        7, 1, b"raum", b"7", b"kurs", b"", 0, 0, 0, at, 0, 0, 0, 0, 0,
+    )  # fmt: skip
+    assert len(record) == 384
+    return "".join(f"\\{byte:03o}" for byte in record)
+
+
+def _transport(world: World) -> paramiko.Transport:
+    transport = paramiko.Transport(("127.0.0.1", world.port))
+    transport.connect(
+        username="raumwart", pkey=paramiko.Ed25519Key(filename=str(world.folder / "key"))
+    )
+    return transport
+
+
+@pytest.mark.parametrize(
+    "asked", ["id", "sh", "sudo -l", "health; id", "verify $(id).1", "cat /etc/shadow"]
+)
+def test_the_key_opens_nothing_else(world: World, asked: str) -> None:
+    transport = _transport(world)
+    try:
+        channel = transport.open_session(timeout=10)
+        channel.exec_command(asked)
+        answer = channel.makefile().read()
+        assert json.loads(answer)["reason"] == "bad_request"
+    finally:
+        transport.close()
+
+
+def test_no_terminal_no_tunnel_no_files(world: World) -> None:
+    transport = _transport(world)
+    try:
+        channel = transport.open_session(timeout=10)
+        with pytest.raises(paramiko.SSHException):
+            channel.get_pty()
+        with pytest.raises(paramiko.SSHException):
+            transport.open_channel(
+                "direct-tcpip", ("127.0.0.1", world.port), ("127.0.0.1", 1), timeout=5
+            )
+        with pytest.raises((paramiko.SSHException, paramiko.SFTPError, EOFError)):
+            paramiko.SFTPClient.from_transport(transport)
+    finally:
+        transport.close()
+
+
+def test_the_account_may_run_one_program_without_arguments(world: World) -> None:
+    def as_agent(command: str) -> str:
+        return world.sh(f"setpriv --reuid raumwart --init-groups {command} 2>&1 </dev/null", False)
+
+    dispatch = "/usr/local/lib/raumwart/dispatch"
+    assert "bad_request" in as_agent(f"sudo -n {dispatch}")
+    for words in (
+        f"{dispatch} --config /tmp/x",
+        "/bin/sh",
+        f"-u kurs {dispatch}",
+        "-e /etc/shadow",
+    ):
+        answer = as_agent(f"sudo -n {words}")
+        assert "password is required" in answer or "not allowed" in answer, answer
+    config, keys = "/usr/local/lib/raumwart/laptop.json", "/etc/ssh/raumwart_keys/raumwart"
+    for path in (dispatch, config, keys):
+        assert "denied" in as_agent(f"sh -c ': >> {path}'").lower()
+    assert "denied" in as_agent("ls /var/lib/raumwart").lower()
+
+
+def test_guests_do_not_sign_in_over_the_network(world: World, tmp_path: Path) -> None:
+    public = new_key(tmp_path / "guest")
+    world.guest(f"mkdir -p -m 700 ~/.ssh; echo {public} > ~/.ssh/authorized_keys")
+    transport = paramiko.Transport(("127.0.0.1", world.port))
+    try:
+        with pytest.raises(paramiko.AuthenticationException):
+            transport.connect(
+                username="kurs", pkey=paramiko.Ed25519Key(filename=str(tmp_path / "guest"))
+            )
+    finally:
+        transport.close()
+
+
+def test_a_second_run_changes_nothing(world: World) -> None:
+    again = world.play()
+    changed = [line for line in again.splitlines() if line.startswith(("TASK", "changed"))]
+    assert "changed=0" in again, changed
