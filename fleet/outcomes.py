@@ -8,7 +8,7 @@ from sqlmodel import Session, SQLModel, col, select
 
 from agents.messages import Outcome, Step
 from fleet.proof import evidence, verify
-from fleet.runs import look_due, move, move_all, retry
+from fleet.runs import ANSWER_MARGIN, look_due, move, move_all, retry
 from inventory import DeviceState, Health, Recipe, ResetRun, RunState
 
 UNDER_WAY = (RunState.ORDERED, RunState.ACTED)
@@ -51,6 +51,12 @@ def _end(
     if outcome.permanent:
         move(run, RunState.FAILED, now, reason=reason, detail=outcome.detail)
         return
+    earliest = None
+    if outcome.step is Step.UNKNOWN and run.state is RunState.ORDERED:
+        # Its end was not heard, so perhaps it is still running: until its own watchdog ends it.
+        runtime = timedelta(seconds=recipe.max_runtime_s)
+        told = outcome.started_at and outcome.started_at + runtime
+        earliest = told or run.deadline - ANSWER_MARGIN
     final = {Step.REFUSED: RunState.EXPIRED, Step.UNKNOWN: RunState.UNKNOWN}
     retry(
         run,
@@ -60,6 +66,7 @@ def _end(
         reason=reason,
         detail=outcome.detail,
         counts=counts,
+        earliest=earliest,
     )
 
 

@@ -86,7 +86,7 @@ def _previous_ends(session: Session, chosen: Collection[int], now: datetime) -> 
         .where(col(before.cancelled).is_(False), col(before.end) > now - BACK)
         .group_by(col(this.room_id))
     )
-    return dict(rows.tuples().all())
+    return dict(rows.all())
 
 
 def _doubts(
@@ -126,7 +126,7 @@ def _heard(session: Session, sites: Collection[str]) -> dict[str, datetime]:
         .where(col(Room.site_id).in_(sites))
         .group_by(col(Room.site_id))
     )
-    heard = dict(looks.tuples().all())
+    heard = dict(looks.all())
     beats = session.execute(
         select(col(AgentContact.site_id), col(AgentContact.at)).where(
             col(AgentContact.site_id).in_(sites)

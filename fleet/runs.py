@@ -74,15 +74,18 @@ def retry(
     reason: str,
     detail: str = "",
     counts: bool = True,
+    earliest: datetime | None = None,
 ) -> None:
     """Plan another attempt if there is time for one, else end the run in state `otherwise`.
 
     `counts`: whether the attempt counts against the recipe's tries. A refusal does not: nothing
-    was touched, and asking again costs nothing.
+    was touched, and asking again costs nothing. `earliest`: until then the last attempt may still
+    be at work on the device.
     """
     at = now + BACKOFF[min(run.attempts, len(BACKOFF)) - 1]
     if not counts:
         at = max(at, now + BACKOFF[1])
+    at = max(at, earliest or at)
     if at <= run.not_after and (not counts or run.attempts < recipe.tries):
         move(run, RunState.PLANNED, now, reason=reason, detail=detail)
         run.next_try_at, run.deadline = at, run.not_after
