@@ -1,5 +1,6 @@
 """The form behind the code on a device: report a fault without an account."""
 
+import hashlib
 import re
 import secrets
 from typing import Annotated
@@ -208,30 +209,36 @@ def _allowed(request: Request, device: Device) -> bool:
     )
 
 
+def _key(device: Device, submission: str) -> str:
+    """What marks one sending of one form; nobody can make it meet another device's report."""
+    return hashlib.sha256(f"{device.id}|{submission}".encode()).hexdigest()
+
+
 def _sent(opened: Session, device: Device, submission: str) -> Report | None:
-    return opened.exec(
-        select(Report).where(Report.submission == submission, Report.device_id == device.id)
-    ).first()
+    return opened.exec(select(Report).where(Report.submission == _key(device, submission))).first()
 
 
 def _keep(request: Request, device: Device, answers: Answers, submission: str) -> Report:
     """Store the report; of two that arrive at once with the same submission, the first stays."""
-    report = Report(
-        device_id=device.id,
-        submission=submission,
-        reported_at=request.app.state.clock(),
-        **answers.model_dump(),
-    )
-    try:
-        with session(request.app.state.engine) as opened:
-            opened.add(report)
-    except IntegrityError:
-        with reading(request.app.state.engine) as opened:
-            sent = _sent(opened, device, submission)
-        if sent is None:
-            raise
-        return sent
-    return report
+    while True:
+        report = Report(
+            device_id=device.id,
+            submission=_key(device, submission),
+            reported_at=request.app.state.clock(),
+            **answers.model_dump(),
+        )
+        try:
+            with session(request.app.state.engine) as opened:
+                opened.add(report)
+        except IntegrityError:
+            with reading(request.app.state.engine) as opened:
+                if sent := _sent(opened, device, submission):
+                    return sent
+                if opened.get(Report, report.id) is None:
+                    raise
+            # The short number for the phone was taken: draw another one.
+        else:
+            return report
 
 
 def _thanks(report: Report) -> RedirectResponse:

@@ -102,6 +102,7 @@ RUN = {
     "roster_old": N_("Der Standort hat zu lange nichts von der Zentrale gehört."),
     "unknown_device": N_("Der Standort kennt dieses Gerät nicht."),
     "wrong_room": N_("Das Gerät steht in einem anderen Raum."),
+    "bug": N_("Ein Fehler in Raumwart selbst. Er ist notiert."),
     "no_journal": N_("Der Agent kann sich Aufträge nicht merken."),
     "not_on": N_("Der Beamer ist nicht an."),
     "unavailable_now": N_("Der Beamer nimmt gerade keinen Befehl an."),

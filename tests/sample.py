@@ -11,6 +11,7 @@ from sqlmodel import Session
 
 import dashboards
 from fleet import auth
+from fleet.app import ask_to_sign_in
 from fleet.settings import Settings
 from inventory import (
     Account,
@@ -320,4 +321,5 @@ def make_app(engine: Engine, clock: Clock, home: Path, url: str = "") -> FastAPI
     app.state.clock = clock
     app.state.key = auth.load_key(home)
     dashboards.mount(app)
+    app.add_exception_handler(auth.NotSignedIn, ask_to_sign_in)
     return app
