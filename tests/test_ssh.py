@@ -4,11 +4,10 @@ import asyncio
 import json
 import logging
 import shlex
-import socket
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,6 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives import serialization as pem
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from hypothesis import given
-from hypothesis import strategies as st
 
 from agents.credentials import Credentials
 from agents.driver import (
@@ -35,12 +32,12 @@ from agents.driver import (
     WrongDevice,
 )
 from agents.drivers.ssh import Ssh
-from agents.facts import FACTS
 from agents.messages import Order, Target
-from agents.ssh_answers import Health, Verified, health_facts, judge_end, verified_facts
 from tests.sshd import USER, Sshd, new_key, sshd
 
 AMPLE = timedelta(seconds=10)
+SLACK_S = 0.5
+"""What a busy machine may add to a deadline."""
 HEALTH = {"v": 1, "now": 0.0, "model": "M", "serial": "S1", "battery_ratio": 0.5, "plugged": None}
 GOOD = f"echo {shlex.quote(json.dumps(HEALTH))}"
 
@@ -98,14 +95,16 @@ def laptop(tmp_path: Path) -> Iterator[Callable[..., Any]]:
         program.write_text(script)
         with sshd(tmp_path, f"sh {program}", public, **options) as server:
             desk = Desk(tmp_path, server.port)
-            yield desk, server
-            asyncio.run(desk.driver.close())
+            try:
+                yield desk, server
+            finally:
+                asyncio.run(desk.driver.close())
 
     yield opened
-    _no_threads_left()
+    no_threads_left()
 
 
-def _no_threads_left() -> None:
+def no_threads_left() -> None:
     for _ in range(100):
         left = [one for one in threading.enumerate() if one.name.startswith(("ssh_", "Thread"))]
         if not left:
@@ -173,7 +172,7 @@ def test_bad_answers_end_in_time_and_by_name(
         began = time.monotonic()
         with pytest.raises(error) as caught:
             desk.poll(limit)
-        assert time.monotonic() - began < limit.total_seconds()
+        assert time.monotonic() - began < limit.total_seconds() + SLACK_S
         assert type(caught.value) is error
         if "sudo" in script:
             assert "a password is required" in str(caught.value)
@@ -345,7 +344,7 @@ def test_an_end_that_comes_too_late_is_no_end(laptop: Any) -> None:
         began = time.monotonic()
         with pytest.raises(NoEnd):
             desk.act(timedelta(seconds=1))
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 1 + SLACK_S
 
 
 def test_before_the_job_was_sent_nothing_is_unknown(laptop: Any) -> None:
@@ -369,89 +368,3 @@ def test_hanging_laptops_do_not_hold_up_the_others(laptop: Any, tmp_path: Path) 
         results = asyncio.run(many(desk))
     assert sum(isinstance(one, dict) for one in results) >= 4
     assert all(isinstance(one, dict | TimedOut) for one in results), results
-
-
-@contextmanager
-def a_raw_server(talk: Callable[[socket.socket], None]) -> Iterator[int]:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-
-        def serve() -> None:
-            connection, _ = server.accept()
-            with connection, suppress(OSError):
-                talk(connection)
-
-        thread = threading.Thread(target=serve, name="raw")
-        thread.start()
-        yield server.getsockname()[1]
-        thread.join(10)
-
-
-def _flood(connection: socket.socket) -> None:
-    while True:
-        connection.sendall(b"x" * 65536)
-
-
-def _drip(connection: socket.socket) -> None:
-    while True:
-        connection.sendall(b"S")
-        time.sleep(0.05)
-
-
-def _say(words: bytes) -> Callable[[socket.socket], None]:
-    def say(connection: socket.socket) -> None:
-        connection.sendall(words)
-        connection.shutdown(socket.SHUT_WR)
-        while connection.recv(4096):
-            pass
-
-    return say
-
-
-@pytest.mark.parametrize(
-    ("talk", "error"),
-    [
-        (_flood, Garbled),
-        (_drip, TimedOut),
-        (lambda connection: connection.close(), Unreachable),
-        (_say(b"HTTP/1.1 400 Bad Request\r\n\r\n"), Garbled),
-        (_say(b"SSH-1.5-Old\r\n"), Garbled),
-        (_say(b"SSH-2.0-X\r\n" + b"\xff" * 4096), Garbled),
-    ],
-    ids=["flood", "drip", "close", "http", "ssh1", "noise"],
-)
-def test_what_is_not_ssh(
-    tmp_path: Path, talk: Callable[[socket.socket], None], error: type[DriverError]
-) -> None:
-    with a_raw_server(talk) as port:
-        desk = Desk(tmp_path, port, user="u", password="p")
-        with pytest.raises(error) as caught:
-            desk.poll(timedelta(seconds=2) if error is TimedOut else AMPLE)
-        assert type(caught.value) is error
-        asyncio.run(desk.driver.close())
-    _no_threads_left()
-
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner),
-    max_leaves=6,
-)
-ANSWER = st.dictionaries(
-    st.sampled_from([*Health.model_fields, *Verified.model_fields, "result", "reason", "detail"]),
-    JSON,
-)
-
-
-@given(ANSWER)
-def test_no_answer_brings_us_down_or_gives_unknown_facts(answer: dict[str, Any]) -> None:
-    target = Target(device="d", room="r", kind="laptop", driver="ssh", address="x", serial="S1")
-    for facts in (health_facts, verified_facts):
-        with suppress(DriverError):
-            assert set(facts(answer, target)) <= set(FACTS)
-    with suppress(DriverError):
-        judge_end(answer, "run1.1")
-
-
-def test_every_field_is_a_fact() -> None:
-    assert set(Health.model_fields) - {"now"} <= set(FACTS)
-    assert set(Verified.model_fields) <= set(FACTS)

@@ -22,6 +22,8 @@ QUIT_S = 2.0
 KILL_S = 10.0
 MNT_DETACH = 2
 UMOUNT_NOFOLLOW = 8
+NEW_SESSION = "8d45620c1a4348dbb17410da57c60c66"
+"""The number by which systemd-logind marks a new session in the journal."""
 IPC = {"shm": ("shmid", "-m"), "sem": ("semid", "-s"), "msg": ("msqid", "-q")}
 
 
@@ -74,16 +76,12 @@ class Machine:
 
     def used_since(self, since: datetime) -> Optional[bool]:
         """Whether the guest signed in since then; None: this system keeps no record."""
+        guest = self._config.guest
+        told = [_recorded_login(guest, self._config.wtmp, since), _journal_login(guest, since)]
         sessions = self.sessions()
-        if sessions and any(session.user == self._config.guest for session in sessions):
+        if sessions and any(session.user == guest for session in sessions):
             return True
-        listing = run(
-            "last", "-f", self._config.wtmp, "-n", "200", "--time-format", "iso", self._config.guest
-        )
-        if listing is None:
-            return None
-        moments = re.findall(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:?\d\d", listing)
-        return any(_last_moment(text) >= since for text in moments)
+        return True if True in told else False if False in told else None
 
     def lock(self) -> None:
         """Nobody signs in as the guest while the home is being exchanged."""
@@ -255,6 +253,26 @@ def _terminal_sessions() -> Optional[List[Session]]:
         if about:
             found.append(Session(about.group(1), idle=_is_idle(about.group(2))))
     return found
+
+
+def _recorded_login(guest: str, wtmp: str, since: datetime) -> Optional[bool]:
+    """What `last` tells, where the system still has it."""
+    listing = run("last", "-f", wtmp, "-n", "200", "--time-format", "iso", guest)
+    if listing is None:
+        return None
+    moments = re.findall(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:?\d\d", listing)
+    return any(_last_moment(text) >= since for text in moments)
+
+
+def _journal_login(guest: str, since: datetime) -> Optional[bool]:
+    """What the session manager wrote to the system's journal, if that reaches back far enough."""
+    at = f"@{int(since.timestamp())}"
+    before = run("journalctl", "-q", "-o", "cat", "-n", "1", "--until", at)
+    if not before:
+        return None
+    search = ("MESSAGE_ID=" + NEW_SESSION, "USER_ID=" + guest)
+    found = run("journalctl", "-q", "-o", "cat", "-n", "1", "--since", at, *search)
+    return None if found is None else bool(found.strip())
 
 
 def _is_idle(column: str) -> bool:

@@ -1,0 +1,87 @@
+"""A laptop in a folder, on which the tests run the laptop's real scripts."""
+
+import json
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+FILES = Path(__file__).parents[1] / "ansible" / "roles" / "room_laptop" / "files"
+ROOT = os.geteuid() == 0
+GUEST = 54321 if ROOT else os.getuid()
+"""As root the guest is really somebody else, so that root's special powers are in play."""
+STEPS = ["prepare", "lock", "sessions", "unmount", "home", "residue", "unlock", "trash"]
+
+
+class Machine:
+    """The guest's home and places, what must stay untouched, and the scripts run on it all."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.home, self.tmp = folder / "home", folder / "tmp"
+        self.victims = folder / "victims"
+        for one in ("skeletons/standard/Desktop", "skeletons/senioren", "state", "tmp", "victims"):
+            (folder / one).mkdir(parents=True)
+        (folder / "skeletons/standard/.bashrc").write_text("# prepared\n")
+        (folder / "skeletons/standard/Desktop/open.sh").write_text("echo\n")
+        (folder / "skeletons/standard/Desktop/open.sh").chmod(0o755)
+        (folder / "skeletons/standard/link").symlink_to("Desktop/open.sh")
+        (folder / "skeletons/senioren/GROSS").write_text("")
+        (self.victims / "rc").write_text("system\n")
+        self.home.mkdir()
+        self.give(self.home)
+        self.configure()
+
+    def configure(self, **changes: Any) -> None:
+        config = {
+            "guest": "kurs", "uid": GUEST, "gid": GUEST if ROOT else os.getgid(),
+            "home": str(self.home), "skeletons": str(self.folder / "skeletons"),
+            "trash": str(self.folder / "trash"), "state": str(self.folder / "state"),
+            "places": {"tmp": [str(self.tmp)], "none": [str(self.folder / "nowhere")]},
+            "sessions": str(self.folder / "sessions.json"), "serial": "PF-1",
+        }  # fmt: skip
+        (self.folder / "laptop.json").write_text(json.dumps(config | changes))
+
+    def give(self, *paths: Path) -> None:
+        for path in paths:
+            os.chown(path, GUEST, GUEST if ROOT else os.getgid(), follow_symlinks=False)
+
+    def give_all(self) -> None:
+        """All in home and tmp is the guest's, deep down, without following links."""
+        for top in (self.home, self.tmp):
+            for folder, folders, files in os.walk(top):
+                self.give(*(Path(folder, name) for name in folders + files))
+
+    def command(self, *words: str) -> list[str]:
+        config = str(self.folder / "laptop.json")
+        return [sys.executable, "-Es", str(FILES / "room_command.py"), "--config", config, *words]
+
+    def run(self, *words: str, job: str = "") -> list[dict[str, Any]]:
+        done = subprocess.run(
+            self.command(*words), input=job, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert not done.stderr, done.stderr
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    def start(self, number: int = 1, **changes: Any) -> dict[str, Any]:
+        return self.run("start", job=a_job(number, **changes))[-1]
+
+    def verify(self, number: int = 1) -> dict[str, Any]:
+        return self.run("verify", f"01JRUN.{number}")[-1]
+
+    def state(self) -> dict[str, Any]:
+        state: dict[str, Any] = json.loads((self.folder / "state" / "state.json").read_text())
+        return state
+
+
+def a_job(number: int = 1, **changes: Any) -> str:
+    now = datetime.now(UTC)
+    job = {
+        "v": 1, "reset_id": f"01JRUN.{number}", "sent_at": now.isoformat(),
+        "not_before": (now - timedelta(minutes=1)).isoformat(),
+        "not_after": (now + timedelta(minutes=1)).isoformat(),
+        "next_start": None, "max_runtime_s": 60, "tier": "quick", "serial": "PF-1",
+    }  # fmt: skip
+    return json.dumps({key: value for key, value in (job | changes).items() if value != ...})
