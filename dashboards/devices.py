@@ -89,7 +89,11 @@ def _device_page(
         site=site,
         state=state,
         recipe=recipe,
-        names=words.fact_names(state.facts) if state else [],
+        names=[
+            name
+            for name in words.fact_names(state.facts if state else {})
+            if name not in words.MACHINE_ONLY
+        ],
         strips=[strip(flips, current, now, days) for days in (1, 7)],
         changes=list(reversed(flips)),
         runs=runs,

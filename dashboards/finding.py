@@ -1,14 +1,18 @@
 """Finds what a visitor may see; everything else does not exist for them."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 
 from fastapi import HTTPException
 from sqlmodel import Session, col, or_, select
 
 from fleet.auth import Visitor
 from inventory import AgentContact, Device, Feed, Report, Room, Site
+
+T = TypeVar("T")
 
 
 def find_room(session: Session, room_id: str, visitor: Visitor) -> tuple[Room, Site]:
@@ -36,6 +40,16 @@ def find_report(session: Session, report_id: str, visitor: Visitor) -> Report:
         raise HTTPException(404)
     find_device(session, report.device_id, visitor)
     return report
+
+
+def in_order(pairs: Iterable[tuple[T, Device]]) -> list[tuple[T, Device]]:
+    """By the devices' names as people count: Laptop 2 before Laptop 10."""
+
+    def place(pair: tuple[T, Device]) -> list[tuple[int, str]]:
+        parts = re.findall(r"\d+|\D+", pair[1].name.casefold())
+        return [(int(part), "") if part.isdecimal() else (0, part) for part in parts]
+
+    return sorted(pairs, key=place)
 
 
 def municipalities(session: Session, visitor: Visitor) -> list[tuple[str, str]]:

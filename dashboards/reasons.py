@@ -158,6 +158,7 @@ READINESS = {
     "reset_failed": N_("{name}: Zurücksetzen fehlgeschlagen."),
     "reset_unknown": N_("{name}: Ob das Zurücksetzen klappte, ist unbekannt."),
     "reset_expired": N_("{name}: Nicht rechtzeitig zurückgesetzt."),
+    "reset_again": N_("{name}: Zurücksetzen wird noch einmal versucht."),
     "not_proved": N_("{name}: Nicht als zurückgesetzt bewiesen."),
     "used_since": N_("{name}: Nach dem Zurücksetzen benutzt."),
     "no_course": N_("In den nächsten zwei Wochen ist kein Kurs geplant."),
@@ -171,6 +172,7 @@ DETAIL = {
     "reset_failed": "run",
     "reset_unknown": "run",
     "reset_expired": "run",
+    "reset_again": "run",
 }
 """Of which domain the further code of a readiness reason is."""
 

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import HTMLResponse
 from sqlmodel import Session, col, select
 
-from dashboards.finding import municipalities
+from dashboards.finding import in_order, municipalities
 from dashboards.view import local_day, page
 from fleet.auth import Visitor, signed_in
 from inventory import Course, Device, Readiness, ResetRun, Room, RunState, Site
@@ -21,16 +21,10 @@ Runs = Sequence[tuple[ResetRun, Device]]
 
 
 @dataclass(frozen=True)
-class Entry:
-    """A course of today with everything the page says about it."""
+class Resets:
+    """The resets for one course, and what stands out among them."""
 
-    course: Course
-    room: Room
-    site: Site
     runs: Runs
-    frozen: Readiness | None
-    """The verdict at its start, once it has begun."""
-    now: bool
 
     @property
     def tally(self) -> list[tuple[RunState, int]]:
@@ -39,6 +33,20 @@ class Entry:
     @property
     def trouble(self) -> Runs:
         return [pair for pair in self.runs if pair[0].state in TROUBLE]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A course of today with everything the page says about it."""
+
+    course: Course
+    room: Room
+    site: Site
+    resets: Resets
+    frozen: Readiness | None
+    """The verdict at its start, once it has begun."""
+    begun: bool
+    over: bool
 
 
 def tally(runs: Iterable[ResetRun]) -> list[tuple[RunState, int]]:
@@ -80,18 +88,25 @@ def today(
             .limit(50)
         ).all()
     entries = [
-        Entry(course, room, site, runs.get(course.id or 0, []), frozen, course.start <= now)
+        Entry(
+            course,
+            room,
+            site,
+            Resets(in_order(runs.get(course.id or 0, []))),
+            frozen,
+            begun=course.start <= now,
+            over=course.end <= now,
+        )
         for course, room, site, frozen in rows
     ]
-    past = [entry for entry in entries if entry.course.end <= now]
     return page(
         request,
         "today.html",
         visitor=visitor,
         entries=entries,
-        coming=[entry for entry in entries if entry.course.end > now],
-        past=list(reversed(past)),
-        tally=tally(run for entry in entries for run, _ in entry.runs),
+        coming=[entry for entry in entries if not entry.over],
+        past=[entry for entry in reversed(entries) if entry.over],
+        tally=tally(run for entry in entries for run, _ in entry.resets.runs),
         by_hand=by_hand,
         municipalities=choices,
         chosen=gemeinde,
@@ -105,7 +120,6 @@ def _runs_of(session: Session, courses: list[int]) -> dict[int, list[tuple[Reset
         .join(Device, col(Device.id) == col(ResetRun.device_id))
         .join(Course, col(Course.id) == col(ResetRun.course_id))
         .where(col(ResetRun.course_id).in_(courses))
-        .order_by(Device.name)
     )
     for run, device, course in rows:
         # A course that was moved has runs for its old start too: they were dropped.

@@ -8,7 +8,8 @@ from fastapi.responses import HTMLResponse
 from sqlmodel import Session, col, select
 
 from dashboards import words
-from dashboards.finding import Freshness, find_room, freshness, municipalities
+from dashboards.finding import Freshness, find_room, freshness, in_order, municipalities
+from dashboards.resets import Resets
 from dashboards.view import page
 from fleet import readiness
 from fleet.auth import Visitor, signed_in
@@ -30,6 +31,8 @@ VERDICT_CHOICES = [
     ("", words.N_("alle")),
     *((verdict.value, text) for verdict, text in words.VERDICT.items()),
 ]
+MOST = 60
+"""Rooms on one page: the list begins with the most urgent, and is read again every few seconds."""
 KIND_ORDER = list(DeviceKind)
 
 
@@ -40,6 +43,7 @@ def overview(
     q: str = "",
     gemeinde: str = "",
     status: str = "",
+    alle: bool = False,
     hinweis: str = "",
 ) -> HTMLResponse:
     now = request.app.state.clock()
@@ -47,13 +51,16 @@ def overview(
         rooms = readiness.overview(session, now, request.app.state.settings, visitor.sites)
         fresh = freshness(session, visitor.sites)
         choices = municipalities(session, visitor)
-    shown = [one for one in rooms if _matches(one, q.strip().casefold(), gemeinde, status)]
+    found = [one for one in rooms if _matches(one, q.strip().casefold(), gemeinde, status)]
+    shown = found if alle else found[:MOST]
     return page(
         request,
         "rooms.html",
         visitor=visitor,
         hint=hinweis,
         total=len(rooms),
+        needing=sum(one.verdict != Verdict.READY for one in rooms),
+        found=len(found),
         shown=shown,
         urgent=[one for one in shown if one.verdict != Verdict.READY],
         quiet=[one for one in shown if one.verdict == Verdict.READY],
@@ -85,7 +92,6 @@ def room(request: Request, room_id: str, visitor: Visitor = Depends(signed_in)) 
             select(Device, DeviceState)
             .outerjoin(DeviceState, col(DeviceState.device_id) == col(Device.id))
             .where(Device.room_id == room_id)
-            .order_by(Device.name)
         ).all()
         courses = session.exec(
             select(Course)
@@ -111,7 +117,7 @@ def room(request: Request, room_id: str, visitor: Visitor = Depends(signed_in)) 
         reported={device.id for _, device in reports},
         courses=courses,
         reports=reports,
-        runs=runs,
+        resets=Resets(in_order(runs)),
     )
 
 
@@ -119,8 +125,12 @@ def by_kind(
     devices: Sequence[tuple[Device, DeviceState | None]],
 ) -> list[tuple[DeviceKind, list[tuple[Device, DeviceState | None]]]]:
     """Devices of one kind together, the kinds in their usual order."""
-    ordered = sorted(devices, key=lambda pair: KIND_ORDER.index(pair[0].kind))
-    return [(kind, list(rows)) for kind, rows in groupby(ordered, key=lambda pair: pair[0].kind)]
+    named = in_order((state, device) for device, state in devices)
+    ordered = sorted(named, key=lambda pair: KIND_ORDER.index(pair[1].kind))
+    return [
+        (kind, [(device, state) for state, device in rows])
+        for kind, rows in groupby(ordered, key=lambda pair: pair[1].kind)
+    ]
 
 
 def _runs_for(session: Session, course: Course | None) -> Sequence[tuple[ResetRun, Device]]:
@@ -130,5 +140,4 @@ def _runs_for(session: Session, course: Course | None) -> Sequence[tuple[ResetRu
         select(ResetRun, Device)
         .join(Device, col(Device.id) == col(ResetRun.device_id))
         .where(ResetRun.course_id == course.id, ResetRun.course_start == course.start)
-        .order_by(Device.name)
     ).all()

@@ -66,6 +66,7 @@ def duration(seconds: float, language: str, translate: Callable[[str], str]) -> 
 
 
 def _number(value: float, language: str) -> str:
+    value = round(value, 1) + 0.0  # no "-0"
     pattern = "#,##0" if abs(value) >= 100 or value == int(value) else "#,##0.#"
     return str(format_decimal(value, pattern, locale=language))
 

@@ -3,6 +3,8 @@
 The German text is the source; `locale/en` translates it. `N_` only marks a text for the catalogue.
 """
 
+from collections.abc import Mapping
+
 from agents.facts import FACTS
 from fleet.auth import MIN_PASSWORD
 from inventory import (
@@ -265,6 +267,10 @@ def password_hint(translated: str) -> str:
     return translated.format(count=MIN_PASSWORD)
 
 
-def fact_names(facts: dict[str, object]) -> list[str]:
+MACHINE_ONLY = frozenset({"reset_id", "home_hash"})
+"""Facts that say nothing to people; they stand only with the proof of a reset."""
+
+
+def fact_names(facts: Mapping[str, object]) -> list[str]:
     """The facts that we know, in the registry's order: what is asked most stands first."""
     return [name for name in FACTS if name in facts]

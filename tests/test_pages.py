@@ -18,6 +18,7 @@ from sqlmodel import select
 
 from agents.facts import FACTS
 from dashboards import reasons, units, vendor, view, words
+from dashboards.finding import in_order
 from dashboards.history import WIDTH, strip
 from fleet import auth, health, readiness, resets, timetable
 from inventory import (
@@ -124,6 +125,20 @@ def test_the_overview_can_be_filtered(house: House) -> None:
     assert "Kein Raum passt zu Ihrer Auswahl." in browser.get("/?q=nirgends").text
 
 
+def test_a_county_is_shown_from_its_most_urgent_rooms(house: House) -> None:
+    with session(house.engine) as opened:
+        for number in range(3, 26):
+            make_site(opened, number, house.clock.now, rooms=3)
+    browser = house.browser("anna")
+    page = browser.get("/?gemeinde=&q=").text
+    assert "2 von 72 Räumen brauchen Sie." in page
+    assert "Gezeigt werden die 60 dringendsten von 72 Räumen." in page
+    assert page.count('class="room ') == 60
+    assert page.index("Lernraum 1</a>") < page.index("Bereit</h2>")
+    assert browser.get("/?alle=1").text.count('class="room ') == 72
+    assert "dringendsten" not in browser.get("/?gemeinde=Birkental").text
+
+
 def test_an_empty_region_says_how_to_begin(engine: Engine, now: datetime, tmp_path: Path) -> None:
     with session(engine) as opened:
         found = people(opened, now)
@@ -168,7 +183,11 @@ def test_today_shows_courses_their_resets_and_why(anywhere: House) -> None:
     assert text.index("08:30") < text.index("09:23") < text.index("14:00") < text.index("17:00")
     assert "Das Ende wurde nie gemeldet." in text
     assert "fällt aus" in text
-    assert "läuft jetzt" in text
+    assert text.count("läuft jetzt") == 1
+    anywhere.clock.wait(hours=2)
+    later = anywhere.browser("anna").get("/heute").text
+    assert later.count("läuft jetzt") == 0
+    assert later.index("Vorbei") < later.index("08:30")
     only = anywhere.browser("anna").get("/heute?gemeinde=Cellberg").text
     assert "Fotos ordnen" in only
     assert "Smartphone" not in only
@@ -567,12 +586,20 @@ def test_a_reason_is_one_sentence_whatever_things_are_called() -> None:
         ("input", "9Z", "9Z", "9Z"),
         ("model", "on", "an", "on"),
         ("strange", 5, "5", "5"),
+        ("clock_offset_s", -0.02, "0 s", "0 s"),
     ],
 )
 def test_units(name: str, value: object, german: str, english: str) -> None:
     for language, expected in (("de", german), ("en", english)):
         said = units.human(name, value, language, view.translations(language).gettext)
         assert said.replace("\xa0", " ") == expected
+
+
+def test_devices_stand_in_the_order_in_which_people_count() -> None:
+    names = ["Laptop 10", "laptop 2", "Beamer", "Laptop 1", "10", "Laptop"]
+    devices = [Device(id=name, room_id="r", name=name, kind="laptop") for name in names]
+    ordered = [device.name for _, device in in_order((None, device) for device in devices)]
+    assert ordered == ["Beamer", "Laptop", "Laptop 1", "laptop 2", "Laptop 10", "10"]
 
 
 # --- history --------------------------------------------------------------------------------
