@@ -159,6 +159,7 @@ READINESS = {
     "reset_unknown": N_("{name}: Ob das Zurücksetzen klappte, ist unbekannt."),
     "reset_expired": N_("{name}: Nicht rechtzeitig zurückgesetzt."),
     "reset_again": N_("{name}: Zurücksetzen wird noch einmal versucht."),
+    "reset_again": N_("{name}: Noch nicht bewiesen, es wird noch einmal zurückgesetzt."),
     "not_proved": N_("{name}: Nicht als zurückgesetzt bewiesen."),
     "used_since": N_("{name}: Nach dem Zurücksetzen benutzt."),
     "no_course": N_("In den nächsten zwei Wochen ist kein Kurs geplant."),

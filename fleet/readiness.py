@@ -31,6 +31,7 @@ SOON = timedelta(hours=24)
 """A room that is not ready is urgent when its course begins within this time."""
 LATE = timedelta(minutes=5)
 """After so long nobody can say any more how the room was when the course began."""
+DOWN = "service_was_down"
 FAR = datetime.max.replace(tzinfo=UTC)
 
 
@@ -100,11 +101,12 @@ def _judge(
     settings: Settings,
 ) -> dict[str, Judgement]:
     facts = load(session, rooms, courses, now, settings)
+    unseen = _unseen(session, courses.values(), now)
     return {
         room.id: judge_room(
             room.required,
             facts.devices.get(room.id, []),
-            _lesson(courses.get(room.id), facts, settings),
+            _lesson(courses.get(room.id), facts, settings, unseen),
             now,
             doubts=facts.doubts.get(room.id, ()),
         )
@@ -112,11 +114,25 @@ def _judge(
     }
 
 
-def _lesson(course: Course | None, facts: Facts, settings: Settings) -> Lesson | None:
+def _lesson(
+    course: Course | None, facts: Facts, settings: Settings, unseen: Collection[int | None]
+) -> Lesson | None:
     if course is None:
         return None
     buffer = timedelta(seconds=settings.reset_buffer_s)
-    return Lesson(course.start, facts.previous_ends.get(course.room_id), buffer)
+    previous = facts.previous_ends.get(course.room_id)
+    return Lesson(course.start, previous, buffer, unseen=course.id in unseen)
+
+
+def _unseen(session: Session, courses: Iterable[Course], now: datetime) -> set[int]:
+    """Which of these courses began while the service was down."""
+    running = [course.id for course in courses if course.start <= now]
+    frozen = session.exec(
+        select(Readiness).where(
+            col(Readiness.course_id).in_(running), Readiness.verdict == Verdict.UNKNOWN
+        )
+    )
+    return {row.course_id for row in frozen if [r["code"] for r in row.reasons] == [DOWN]}
 
 
 _RANK = {
@@ -148,7 +164,7 @@ def freeze(session: Session, now: datetime, settings: Settings) -> None:
         .order_by(col(Course.start), col(Course.id))
     ).all()
     missed = [course for course in begun if now - course.start > LATE]
-    unknown = Judgement(Verdict.UNKNOWN, [Reason("service_was_down")])
+    unknown = Judgement(Verdict.UNKNOWN, [Reason(DOWN)])
     _write(session, [(course, unknown) for course in missed], now)
     waiting = [course for course in begun if now - course.start <= LATE]
     while waiting:

@@ -25,6 +25,7 @@ REASONS: dict[str, str] = {
     "reset_failed": "The reset failed.",
     "reset_unknown": "The end of the reset was never heard.",
     "reset_expired": "The reset could not begin in time.",
+    "reset_again": "The last reset was not proved; it is tried again.",
     "not_proved": "It is not proved that the device was reset.",
     "used_since": "The device was used after its reset.",
     "no_course": "No course is planned in the next two weeks.",
@@ -50,7 +51,8 @@ class Reason:
 class Fitness(StrEnum):
     USABLE = "usable"
     PENDING = "pending"
-    """Its reset is still to come, in time: counted on before the start, not at it."""
+    """Its reset is still to come, in time: counted on before the start, not at it. Once a try of
+    it failed, it is counted on no more."""
     UNFIT = "unfit"
     UNKNOWN = "unknown"
 
@@ -93,6 +95,8 @@ class Lesson:
     previous_end: datetime | None
     buffer: timedelta
     """Who uses a device this shortly before the start is already in the course."""
+    unseen: bool = False
+    """It began while the service was down: nobody knows how the devices were, or asks for proof."""
 
 
 @dataclass(frozen=True)
@@ -139,10 +143,13 @@ def judge_room(
             reasons.append(Reason(code, kind, have=usable, need=wanted))
     if not devices and not counts:
         reasons.append(Reason("no_devices"))
-    doubtful = any(reason.code in _DOUBTS for reason in reasons)
     if lesson is None:
         reasons.append(Reason("no_course"))
-    to_prove = [each for each in devices if lesson and each.lead is not None and not each.spare]
+    elif lesson.unseen:
+        reasons.append(Reason("service_was_down"))
+    doubtful = any(reason.code in _DOUBTS for reason in reasons)
+    asked = lesson is not None and not lesson.unseen
+    to_prove = [each for each in devices if asked and each.lead is not None and not each.spare]
     return Judgement(
         verdict=Verdict.UNKNOWN if doubtful else _between(worst, best),
         reasons=sorted(reasons, key=_rank),
@@ -153,7 +160,7 @@ def judge_room(
     )
 
 
-_DOUBTS = frozenset({"no_devices", "calendar_in_doubt", "agent_silent"})
+_DOUBTS = frozenset({"no_devices", "service_was_down", "calendar_in_doubt", "agent_silent"})
 _KINDS = frozenset(kind.value for kind in DeviceKind)
 _WORSE = (Verdict.READY, Verdict.DEGRADED, Verdict.NOT_READY)
 
@@ -209,7 +216,7 @@ def _least(wanted: int) -> int:
     return ceil(0.8 * wanted)
 
 
-def fitness(
+def fitness(  # noqa: PLR0911 (a list of questions, the first answer counts)
     device: Candidate, lesson: Lesson | None, now: datetime
 ) -> tuple[Fitness, Reason | None]:
     """Whether the course can use the device, and if not, why."""
@@ -223,11 +230,15 @@ def fitness(
         return no("reported_broken")
     if device.health is Health.UNKNOWN:
         return no("device_unknown", device.health_reason, Fitness.UNKNOWN)
-    if device.lead is None or lesson is None or proved(device, lesson, now):
+    if device.lead is None or lesson is None or lesson.unseen or proved(device, lesson, now):
         return Fitness.USABLE, None
-    if under_way(device, lesson, now) or _not_yet_planned(device, device.lead, lesson, now):
+    if under_way(device, lesson, now):
+        if device.run and device.run.reason:
+            return no("reset_again", device.run.reason, Fitness.UNKNOWN)
         return Fitness.PENDING, None
-    return no(*_unproved(device.run, lesson, now))
+    if _not_yet_planned(device, device.lead, lesson, now):
+        return Fitness.PENDING, None
+    return no(*_unproved(device.run, lesson))
 
 
 def proved(device: Candidate, lesson: Lesson | None, now: datetime) -> bool:
@@ -261,11 +272,10 @@ def under_way(device: Candidate, lesson: Lesson | None, now: datetime) -> bool:
 
 def _not_yet_planned(device: Candidate, lead: timedelta, lesson: Lesson, now: datetime) -> bool:
     """Before its lead time begins, or in the moment until the planner has come round."""
-    soon = max(lesson.start - lesson.buffer, lesson.start - lead)
-    return device.run is None and now < soon
+    return device.run is None and now < max(lesson.start - lesson.buffer, lesson.start - lead)
 
 
-def _unproved(run: Proof | None, lesson: Lesson, now: datetime) -> tuple[str, str]:
+def _unproved(run: Proof | None, lesson: Lesson) -> tuple[str, str]:
     """The code, and the run's own reason."""
     if run is None:
         return "not_proved", ""
