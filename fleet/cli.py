@@ -49,6 +49,13 @@ def stop(message: str) -> NoReturn:
     raise typer.Exit(1)
 
 
+def log_to_stderr(level: int) -> None:
+    """Our own words from this level on; of the libraries only what is wrong."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname).1s %(name)s: %(message)s")
+    for package in ("agents", "dashboards", "fleet", "inventory"):
+        logging.getLogger(package).setLevel(level)
+
+
 def load_settings() -> Settings:
     try:
         return Settings()
@@ -97,9 +104,8 @@ def free_port(wanted: int) -> int:
 @main.command()
 def serve() -> None:
     """Run the service: pages, API, metrics, clockwork, and (FLEET_BUS=local:) the agent."""
-    logging.basicConfig(level=logging.INFO, format="%(levelname).1s %(name)s: %(message)s")
-    settings = load_settings()
-    engine, _ = database()
+    log_to_stderr(logging.INFO)
+    engine, settings = database()
     with session(engine) as opened:
         token = auth.first_invitation(opened, datetime.now(UTC))
     if token:
@@ -238,7 +244,7 @@ def demo(
     folder: Annotated[Path, typer.Option(help="Emptied at the start.")] = Path("var/demo"),
 ) -> None:
     """Show everything on a simulated region: real sockets, no hardware, nothing to set up."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname).1s %(name)s: %(message)s")
+    log_to_stderr(logging.WARNING)
     shutil.rmtree(folder, ignore_errors=True)
     now = datetime.now(UTC)
     out.print(f"Starting {devices} simulated devices …")
