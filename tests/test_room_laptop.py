@@ -1,12 +1,7 @@
-"""The role on a whole machine of its own: real accounts, sudo, sshd, processes and traces.
-
-Private namespaces hold the machine: overlays lie over its folders, in memory, and vanish with it.
-"""
+"""The role on a whole machine of its own: real accounts, sudo, sshd, processes and traces."""
 
 import asyncio
 import json
-import os
-import socket
 import subprocess
 import sys
 import time
@@ -22,6 +17,7 @@ from agents.credentials import Credentials
 from agents.driver import Refused, ResetFailed
 from agents.drivers.ssh import Ssh
 from agents.messages import Facts, Order, Target
+from tests.machine import Machine
 from tests.parts import need
 from tests.sshd import new_key
 
@@ -29,22 +25,6 @@ pytestmark = pytest.mark.timeout(300)
 REPOSITORY = Path(__file__).parents[1]
 ROLE = REPOSITORY / "ansible" / "roles" / "room_laptop"
 AMPLE = timedelta(seconds=60)
-BUILD = """
-set -e
-mount --make-rprivate /
-mount -t tmpfs world /mnt
-for folder in etc usr/local var tmp; do
-    mkdir -p /mnt/$folder/upper /mnt/$folder/work
-    chmod --reference=/$folder /mnt/$folder/upper
-    mount -t overlay overlay /$folder \
-        -o lowerdir=/$folder,upperdir=/mnt/$folder/upper,workdir=/mnt/$folder/work
-done
-for folder in /home /run /dev/shm; do mount -t tmpfs -o mode=755 world $folder; done
-chmod 1777 /dev/shm
-mkdir /mnt/root
-echo ready
-exec sleep 600
-"""
 PLAYBOOK = """
 - hosts: all
   gather_facts: true
@@ -60,7 +40,7 @@ PLAYBOOK = """
 """
 
 
-class World:
+class World(Machine):
     """A machine in which the role was applied, with an sshd that listens on `port`."""
 
     def __init__(self, folder: Path) -> None:
@@ -71,73 +51,29 @@ class World:
         (folder / "playbook.yml").write_text(
             PLAYBOOK.format(role=ROLE, key=self.public, profile=folder / "profile")
         )
-        self._root = subprocess.Popen(
-            [
-                need("unshare"), "--mount", "--pid", "--ipc", "--uts", "--fork", "--mount-proc",
-                "--kill-child", "sh", "-c", BUILD,
-            ],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        assert self._root.stdout
-        if self._root.stdout.readline() != "ready\n":
-            _, errors = self._root.communicate()
-            if os.environ.get("RAUMWART_ALL_PARTS"):
-                pytest.fail(errors)
-            pytest.skip(f"no machine of its own here: {errors}")
-        self.pid = _child_of(self._root.pid)
+        super().__init__()
         self.port = 0
-
-    def sh(self, script: str, check: bool = True) -> str:
-        """Run as the machine's root; its output."""
-        done = subprocess.run(
-            ["nsenter", "-t", str(self.pid), "-m", "-p", "-i", "-u", "--", "sh", "-c", script],
-            capture_output=True, text=True, timeout=120, check=False,
-            env={"PATH": "/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/mnt/root",
-                 "LC_ALL": "C.UTF-8", "ANSIBLE_NOCOLOR": "1", "ANSIBLE_PIPELINING": "1"},
-        )  # fmt: skip
-        assert not check or done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
 
     def guest(self, script: str) -> None:
         self.sh(f"su -s /bin/sh kurs -c '{script}'")
 
     def play(self) -> str:
         return self.sh(
-            f"{sys.executable} -m ansible playbook -i localhost, -c local"
+            "ANSIBLE_NOCOLOR=1 ANSIBLE_PIPELINING=1"
+            f" {sys.executable} -m ansible playbook -i localhost, -c local"
             f" -e ansible_python_interpreter=/usr/bin/python3 {self.folder / 'playbook.yml'}"
         )
-
-    def serve(self) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
-        self.sh(f"/usr/sbin/sshd -p {self.port} -o ListenAddress=127.0.0.1 -E /mnt/sshd.log")
-
-    def close(self) -> None:
-        self._root.kill()
-        self._root.communicate()
-
-
-def _child_of(parent: int) -> int:
-    listed = subprocess.run(
-        ["ps", "-o", "pid=", "--ppid", str(parent)], capture_output=True, text=True, check=True
-    )
-    return int(listed.stdout.split()[0])
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    for part in ("sshd", "sudo", "unshare", "nsenter", "visudo"):
+    for part in ("sshd", "sudo", "visudo"):
         need(part)
-    if os.geteuid() != 0:
-        pytest.skip("needs root to make a machine of its own")
-    world = World(tmp_path_factory.mktemp("world"))
-    try:
+    with World(tmp_path_factory.mktemp("world")) as world:
         first = world.play()
         assert "failed=0" in first, first
-        world.serve()
+        world.port = world.serve()
         yield world
-    finally:
-        world.close()
 
 
 class Agent:
