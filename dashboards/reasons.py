@@ -158,7 +158,6 @@ READINESS = {
     "reset_failed": N_("{name}: Zurücksetzen fehlgeschlagen."),
     "reset_unknown": N_("{name}: Ob das Zurücksetzen klappte, ist unbekannt."),
     "reset_expired": N_("{name}: Nicht rechtzeitig zurückgesetzt."),
-    "reset_again": N_("{name}: Zurücksetzen wird noch einmal versucht."),
     "reset_again": N_("{name}: Noch nicht bewiesen, es wird noch einmal zurückgesetzt."),
     "not_proved": N_("{name}: Nicht als zurückgesetzt bewiesen."),
     "used_since": N_("{name}: Nach dem Zurücksetzen benutzt."),

@@ -1,44 +1,15 @@
-"""The pages over a seeded database, and browsers of the people who look at them."""
+"""Fixtures: the pages over a seeded database. A plugin, so that only tests of pages load it."""
 
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 import pytest
-from fastapi import FastAPI
-from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 
 from inventory.db import open_engine
-from tests.sample import Clock, Person, make_app, make_region
-
-
-@dataclass
-class House:
-    """The pages over a seeded database."""
-
-    app: FastAPI
-    engine: Engine
-    clock: Clock
-    people: dict[str, Person]
-
-    def browser(self, name: str = "", language: str = "de") -> TestClient:
-        """A browser of this person, or of nobody."""
-        cookies = self.people[name].cookies if name else None
-        return TestClient(
-            self.app,
-            cookies=cookies,
-            headers={"accept-language": language},
-            follow_redirects=False,
-            raise_server_exceptions=False,
-        )
-
-
-def open_house(engine: Engine, now: datetime, home: Path) -> House:
-    clock = Clock(now)
-    return House(make_app(engine, clock, home), engine, clock, make_region(engine, now))
+from tests.sample import House, open_house
 
 
 @pytest.fixture

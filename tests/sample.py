@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from fastapi import FastAPI
+from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 from sqlmodel import Session
 
@@ -323,3 +324,29 @@ def make_app(engine: Engine, clock: Clock, home: Path, url: str = "") -> FastAPI
     dashboards.mount(app)
     app.add_exception_handler(auth.NotSignedIn, ask_to_sign_in)
     return app
+
+
+@dataclass
+class House:
+    """The pages over a seeded database."""
+
+    app: FastAPI
+    engine: Engine
+    clock: Clock
+    people: dict[str, Person]
+
+    def browser(self, name: str = "", language: str = "de") -> TestClient:
+        """A browser of this person, or of nobody."""
+        cookies = self.people[name].cookies if name else None
+        return TestClient(
+            self.app,
+            cookies=cookies,
+            headers={"accept-language": language},
+            follow_redirects=False,
+            raise_server_exceptions=False,
+        )
+
+
+def open_house(engine: Engine, now: datetime, home: Path) -> House:
+    clock = Clock(now)
+    return House(make_app(engine, clock, home), engine, clock, make_region(engine, now))

@@ -12,7 +12,7 @@ from inventory import (
     Service,
 )
 from inventory.db import reading
-from tests.house import House
+from tests.sample import House
 
 pytest_plugins = ["tests.house"]
 

@@ -17,8 +17,7 @@ from inventory import (
 )
 from inventory.db import reading, session
 from inventory.recipes import ensure_recipes
-from tests.house import House
-from tests.sample import HOSTILE, Clock, make_app, make_site, people
+from tests.sample import HOSTILE, Clock, House, make_app, make_site, people
 
 pytest_plugins = ["tests.house"]
 HERE = Path(view.__file__).parent

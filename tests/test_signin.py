@@ -12,7 +12,7 @@ from inventory import (
     SignIn,
 )
 from inventory.db import reading, session
-from tests.house import House
+from tests.sample import House
 
 pytest_plugins = ["tests.house"]
 

@@ -22,7 +22,7 @@ from inventory import (
     Subject,
 )
 from inventory.recipes import BUILT_IN
-from tests.house import House
+from tests.sample import House
 
 pytest_plugins = ["tests.house"]
 HERE = Path(view.__file__).parent
