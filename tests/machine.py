@@ -42,7 +42,7 @@ class Machine:
     def __init__(self) -> None:
         if os.geteuid() != 0:
             pytest.skip("needs root to make a machine of its own")
-        enter = need("nsenter")
+        enter = str(need("nsenter"))
         self._root = subprocess.Popen(
             [
                 need("unshare"), "--mount", "--pid", "--ipc", "--uts", "--fork", "--mount-proc",
