@@ -3,9 +3,9 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test check bench lock clean
+.PHONY: setup vendor demo test check bench lock clean
 
-setup: $(VENV)/.ready dashboards/static/vendor/.ready
+setup: $(VENV)/.ready vendor
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -15,9 +15,8 @@ $(VENV)/.ready: .locks/dev.txt pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
 	touch $@
 
-dashboards/static/vendor/.ready: $(VENV)/.ready dashboards/package-lock.json dashboards/vendor.py
+vendor: $(VENV)/.ready  ## what the pages need from npm; quick when nothing changed
 	$(BIN)/python -m dashboards.vendor
-	touch $@
 
 demo: setup  ## a simulated region: three rooms, about 60 devices, the next course in minutes
 	$(BIN)/fleet demo

@@ -76,8 +76,10 @@ def _clock() -> datetime:
     return datetime.now(UTC)
 
 
-def create_app(settings: Settings, clock: Callable[[], datetime] = _clock) -> FastAPI:
-    """The whole service as one ASGI application.
+def create_app(
+    settings: Settings, clock: Callable[[], datetime] = _clock, *, demo: bool = False
+) -> FastAPI:
+    """The whole service as one ASGI application. `demo`: who comes in by the link needs no password.
 
     With `FLEET_BUS=local:` an agent for every site runs inside; with NATS the agents run where
     the devices are.
@@ -127,6 +129,7 @@ def create_app(settings: Settings, clock: Callable[[], datetime] = _clock) -> Fa
     app.state.engine = engine
     app.state.settings = settings
     app.state.clock = clock
+    app.state.demo = demo
     app.state.key = auth.load_key(settings.home)
     app.include_router(machine, include_in_schema=False)
     app.include_router(api.router)

@@ -78,9 +78,9 @@ def database() -> tuple[Engine, Settings]:
     return prepared(settings), settings
 
 
-def serve_until_stopped(settings: Settings) -> None:
+def serve_until_stopped(settings: Settings, *, demo: bool = False) -> None:
     uvicorn.run(
-        create_app(settings),
+        create_app(settings, demo=demo),
         host=settings.host,
         port=settings.port,
         log_level="warning",
@@ -260,7 +260,7 @@ def demo(
             opened.flush()
             link = f"{settings.public_url}/einladung/{auth.invite(opened, admin, now)}"
         out.print(simulation.greeting(link, folder), soft_wrap=True, highlight=False)
-        serve_until_stopped(settings)
+        serve_until_stopped(settings, demo=True)
     out.print("The demo is over; nothing keeps running.")
 
 
