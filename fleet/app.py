@@ -79,10 +79,10 @@ def _clock() -> datetime:
 def create_app(
     settings: Settings, clock: Callable[[], datetime] = _clock, *, demo: bool = False
 ) -> FastAPI:
-    """The whole service as one ASGI application. `demo`: who comes in by the link needs no password.
+    """The whole service as one ASGI application.
 
     With `FLEET_BUS=local:` an agent for every site runs inside; with NATS the agents run where
-    the devices are.
+    the devices are. `demo`: whoever comes in by the link needs no password.
     """
 
     @asynccontextmanager
