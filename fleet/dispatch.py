@@ -137,7 +137,10 @@ def _due_runs(session: Session, due: Sequence[Any], sites: Sequence[str]) -> Seq
         .outerjoin(Course, col(Course.id) == col(ResetRun.course_id))
         .where(*due, still_so, col(Room.site_id).in_(sites))
         .where(col(Device.service) == Service.ACTIVE)
-        .order_by(func.coalesce(col(ResetRun.course_start), col(ResetRun.not_after)), ResetRun.id)
+        .order_by(
+            func.coalesce(col(ResetRun.course_start), col(ResetRun.not_after)),
+            col(Device.id),
+        )
     ).all()
 
 

@@ -130,7 +130,6 @@ def _mark_clean(session: Session, run: ResetRun, at: datetime) -> None:
 
 def expire(session: Session, now: datetime) -> None:
     """End what has lasted too long: every state that is not final has a deadline."""
-    _note_use(session, now)
     waited_for = col(ResetRun.reason)
     move_all(
         session,
@@ -148,6 +147,7 @@ def expire(session: Session, now: datetime) -> None:
         _mark_touched(session, run)
         retry(run, recipe, now, otherwise=RunState.UNKNOWN, reason="no_answer")
     session.flush()
+    _note_use(session, now)
 
 
 def _note_use(session: Session, now: datetime) -> None:
