@@ -82,7 +82,7 @@ def test_another_request_id_is_not_an_answer(driver: Snmp) -> None:
 
     async def scene() -> None:
         async with lying(lie) as (port, _):
-            with pytest.raises(Garbled, match="another request"):
+            with pytest.raises(Garbled, match="read or trusted"):
                 await driver.poll(target(port), SHORT)
 
     go(driver, scene())
@@ -291,7 +291,7 @@ class TestForgedV3:
             yield engine._message(number, 1, b"", pdu)  # signed, but not encrypted
 
         async def scene() -> None:
-            with pytest.raises(Garbled, match="below the security level"):
+            with pytest.raises(Garbled, match="read or trusted"):
                 await self.meet(driver, change)
 
         go(driver, scene())
@@ -306,20 +306,6 @@ class TestForgedV3:
         async def scene() -> None:
             with pytest.raises(DriverError):
                 await self.meet(driver, change)
-
-        go(driver, scene())
-
-    def test_an_answer_with_a_clock_from_long_ago(self, driver: Snmp) -> None:
-        async def scene() -> None:
-            device = SnmpDevice("ups", v3=USER)
-            assert device.engine
-            device.engine.skew = 1000
-            port = await device.start()
-            await driver.poll(target(port, "3"), LONG)
-            device.engine.skew = 0  # the same boot, but 1,000 s earlier
-            with pytest.raises(Garbled, match="time window"):
-                await driver.poll(target(port, "3"), SHORT)
-            await device.stop()
 
         go(driver, scene())
 

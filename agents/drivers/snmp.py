@@ -80,11 +80,12 @@ class Snmp:
 
     async def poll(self, target: Target, timeout: timedelta) -> Facts:
         seconds = timeout.total_seconds()
+        began = asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(seconds):
                 peer = await resolve(target.address, target.port or _PORT)
                 manner = self._manner(target, peer)
-                session = Session(self._wire, peer, manner, seconds * _MARGIN)
+                session = Session(self._wire, peer, manner, seconds * _MARGIN, began)
                 try:
                     return await self._look_at(target, session, peer)
                 except (Garbled, Unreachable):

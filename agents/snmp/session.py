@@ -63,11 +63,13 @@ class _Walk:
 
 
 class Session:
-    """One look at one device. Ends by its own deadline, `timeout` seconds from now."""
+    """One look at one device. Ends by its own deadline, `timeout` seconds after `began`."""
 
-    def __init__(self, wire: Wire, peer: Peer, manner: Manner, timeout: float) -> None:
+    def __init__(
+        self, wire: Wire, peer: Peer, manner: Manner, timeout: float, began: float
+    ) -> None:
         self._wire, self._peer, self.manner = wire, peer, manner
-        self._deadline = asyncio.get_running_loop().time() + timeout
+        self._deadline = began + timeout
         self._wait = min(max(timeout / (_ATTEMPTS + 1), 0.02), 2.0)
         self.packets = 0
         self.first_round_trip: float | None = None
@@ -150,7 +152,12 @@ class Session:
         self.packets += 1
         try:
             outcome = await self._wire.ask(
-                self._peer, self.manner, question, wait=self._wait, attempts=attempts
+                self._peer,
+                self.manner,
+                question,
+                wait=self._wait,
+                attempts=attempts,
+                until=self._deadline,
             )
         except Unreachable as error:
             if self.first_round_trip is not None:
