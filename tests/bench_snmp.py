@@ -17,6 +17,7 @@ from agents.credentials import Credentials
 from agents.drivers.snmp import Snmp
 from agents.messages import Target
 from agents.simulator.snmp import SnmpDevice, V3User
+from agents.snmp.message import Community, Kind, Question, oid
 
 USER = V3User("raum", "SHA256", "authentisch", "AES128", "verschluesselt")
 DEVICES, AT_ONCE, SECONDS = 40, 40, 3.0
@@ -81,10 +82,8 @@ async def _polls(ports: list[int], version: str) -> tuple[float, float]:
 
 def _responder(seconds: float = 2.0) -> float:
     """GETs of ten values a second that one simulated device answers over a real socket."""
-    from agents.snmp_ber import Community, Kind, encode_oid, encode_pdu
-
-    names = [encode_oid(f"1.3.6.1.2.1.2.2.1.2.{n}") for n in range(1, 11)]
-    packet = Community(1, b"public").seal(7, encode_pdu(Kind.GET, 7, 0, 0, names))
+    names = tuple(oid(f"1.3.6.1.2.1.2.2.1.2.{n}") for n in range(1, 11))
+    packet = Community(1, b"public").seal(Question(7, Kind.GET, names))
     with _devices("switch-poe") as ports, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as wire:
         wire.connect(("127.0.0.1", ports[0]))
         wire.settimeout(2)

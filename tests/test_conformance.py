@@ -17,7 +17,7 @@ from agents.credentials import Credentials
 from agents.drivers.snmp import Snmp
 from agents.messages import Facts, Target
 from agents.simulator.snmp import SnmpDevice
-from agents.snmp_profile import load
+from agents.snmp.profile import load
 from tests.parts import need
 from tests.snmp_answers import Answers
 from tests.snmpsim import serving

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from agents.facts import FACTS
-from agents.snmp_ber import Missing, Oid, Value, encode_oid
-from agents.snmp_facts import Readings, fact, number, text
-from agents.snmp_profile import FALLBACK, ProfileError, Source, candidates, load
-from agents.snmp_session import Column
+from agents.snmp.facts import Readings, fact, number, text
+from agents.snmp.message import Missing, OidText, Value, oid
+from agents.snmp.profile import FALLBACK, ProfileError, Source, candidates, load
+from agents.snmp.session import Column
 
 A, B, C = "1.3.6.1.4.1.1.1", "1.3.6.1.4.1.1.2", "1.3.6.1.4.1.1.3"
 PROFILES = load()
@@ -112,7 +112,7 @@ def test_a_prefix_ends_at_a_dot() -> None:
 
 
 def value(name: str, raw: Value, **source: Any) -> Any:
-    return fact(name, Source(oid=A, **source), Readings({encode_oid(A): raw}))
+    return fact(name, Source(oid=A, **source), Readings({oid(A): raw}))
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def value(name: str, raw: Value, **source: Any) -> Any:
         ("model", b"GWN7660\x00\x00", {}, "GWN7660"),
         ("model", b"K\xfcche", {}, "K?che"),  # not UTF-8
         ("model", b"   ", {}, None),
-        ("model", Oid("1.3.6.1"), {}, "1.3.6.1"),
+        ("model", OidText("1.3.6.1"), {}, "1.3.6.1"),
         ("serial", b"\xf0\x9f\xc2\x00\x00\x07", {"type": "mac"}, "f0:9f:c2:00:00:07"),
         ("serial", bytes(6), {"type": "mac"}, None),
         ("serial", b"", {"type": "mac"}, None),
@@ -173,7 +173,7 @@ def table(**columns: dict[int, Value]) -> Readings:
     return Readings(
         {},
         {
-            encode_oid(names[key]): Column({(at,): raw for at, raw in rows.items()}, complete=True)
+            oid(names[key]): Column({(at,): raw for at, raw in rows.items()}, complete=True)
             for key, rows in columns.items()
         },
     )
@@ -218,7 +218,7 @@ def test_waste_containers_are_no_supply() -> None:
 
 def test_a_table_that_was_cut_yields_nothing_but_its_first_row() -> None:
     rows = table(a={1: 4, 2: 5})
-    rows.columns[encode_oid(A)].complete = False
+    rows.columns[oid(A)].complete = False
     assert fact("clients", Source(column=A, aggregate="sum"), rows) is None
     assert fact("clients", Source(column=A, aggregate="count"), rows) is None
     assert fact("clients", Source(column=A), rows) == 4
@@ -239,7 +239,7 @@ def test_no_row_that_fits_counts_as_zero_ports() -> None:
 def test_memory_without_caches_and_without_division_by_zero() -> None:
     source = PROFILES["host-resources"].facts["memory_ratio"][0]
     storage = "1.3.6.1.2.1.25.2.3.1."
-    ram, other = Oid("1.3.6.1.2.1.25.2.1.2"), Oid("1.3.6.1.2.1.25.2.1.1")
+    ram, other = OidText("1.3.6.1.2.1.25.2.1.2"), OidText("1.3.6.1.2.1.25.2.1.1")
     rows: dict[str, dict[int, Value]] = {
         "2": {1: ram, 6: other, 7: other},
         "3": {1: b"Physical memory", 6: b"Memory buffers", 7: b"Cached memory"},
@@ -249,7 +249,7 @@ def test_memory_without_caches_and_without_division_by_zero() -> None:
 
     def readings() -> Readings:
         columns = {
-            encode_oid(storage + key): Column({(at,): raw for at, raw in found.items()}, True)
+            oid(storage + key): Column({(at,): raw for at, raw in found.items()}, True)
             for key, found in rows.items()
         }
         return Readings({}, columns)
@@ -273,7 +273,7 @@ def test_an_enumeration_that_runs_the_other_way() -> None:
 def test_rows_named_by_text() -> None:
     name = "noise-floor-wlan0"
     index = (len(name), *map(ord, name))
-    rows = Readings({}, {encode_oid(A): Column({index: b"-90", (3, 1, 2, 3): b"7"}, complete=True)})
+    rows = Readings({}, {oid(A): Column({index: b"-90", (3, 1, 2, 3): b"7"}, complete=True)})
     assert fact("noise_dbm", Source(column=A, named="^noise-floor-", aggregate="max"), rows) == -90
 
 

@@ -22,6 +22,7 @@ __all__ = ["driver"]
 USERS = {
     "sha256aes256": ("SHA256", "AES256", "SHA-256", "AES-256"),
     "sha1aes128": ("SHA", "AES128", "SHA", "AES"),
+    "sha1aes256": ("SHA", "AES256", "SHA", "AES-256"),  # the short digest is stretched
     "sha512aes128": ("SHA512", "AES128", "SHA-512", "AES"),
 }
 

@@ -21,15 +21,15 @@ from agents.driver import (
     WrongDevice,
 )
 from agents.messages import Facts, Order, Target
-from agents.snmp_ber import Community, encode_oid
-from agents.snmp_facts import Readings, fact, text
-from agents.snmp_profile import FALLBACK, Probe, Profile, Profiles, Source, candidates, load
-from agents.snmp_session import Manner, Session
-from agents.snmp_usm import AUTH, PRIV, Engine, User, Usm
-from agents.snmp_wire import Peer, Wire, resolve
+from agents.snmp.facts import Readings, fact, text
+from agents.snmp.message import Community, Manner, Oid, Peer, oid
+from agents.snmp.profile import FALLBACK, Probe, Profile, Profiles, Source, candidates, load
+from agents.snmp.session import Session
+from agents.snmp.usm import AUTH, PRIV, Engines, User
+from agents.snmp.wire import Wire, resolve
 
-SYS_DESCR, SYS_OBJECT_ID = encode_oid("1.3.6.1.2.1.1.1.0"), encode_oid("1.3.6.1.2.1.1.2.0")
-SYS_NAME = encode_oid("1.3.6.1.2.1.1.5.0")
+SYS_DESCR, SYS_OBJECT_ID = oid("1.3.6.1.2.1.1.1.0"), oid("1.3.6.1.2.1.1.2.0")
+SYS_NAME = oid("1.3.6.1.2.1.1.5.0")
 _PORT = 161
 _LEARN_AGAIN = 60
 """Polls after which sources that yielded nothing are tried once more."""
@@ -56,8 +56,8 @@ class _Known:
     profile: str
     chosen: dict[str, int | None] = field(default_factory=dict)
     """Fact → the source that yielded it; None when none did; missing while still learning."""
-    rows: dict[bytes, int] = field(default_factory=dict)
-    absent: set[bytes] = field(default_factory=set)
+    rows: dict[Oid, int] = field(default_factory=dict)
+    absent: set[Oid] = field(default_factory=set)
     polls: int = 0
 
 
@@ -76,19 +76,20 @@ class Snmp:
         self._profiles = profiles if profiles is not None else _profiles()
         self._wire = Wire()
         self._known: dict[str, _Known] = {}
-        self._engines: dict[tuple[Peer, User], Engine] = {}
+        self._engines = Engines()
 
     async def poll(self, target: Target, timeout: timedelta) -> Facts:
         seconds = timeout.total_seconds()
+        began = asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(seconds):
                 peer = await resolve(target.address, target.port or _PORT)
                 manner = self._manner(target, peer)
-                session = Session(self._wire, peer, manner, seconds * _MARGIN)
+                session = Session(self._wire, peer, manner, seconds * _MARGIN, began)
                 try:
                     return await self._look_at(target, session, peer)
                 except (Garbled, Unreachable):
-                    self._forget_engines(peer)
+                    self._engines.forget(peer)
                     raise
         except TimeoutError:
             raise TimedOut from None
@@ -104,6 +105,7 @@ class Snmp:
 
     async def close(self) -> None:
         self._wire.close()
+        self._engines.close()
 
     def _manner(self, target: Target, peer: Peer) -> Manner:
         try:
@@ -117,13 +119,8 @@ class Snmp:
             raise Misconfigured(f"option {first['loc'][0]}: {first['msg']}") from None
         except CredentialProblem as error:
             raise MissingCredential(str(error)) from None
-        engine = self._engines.setdefault((peer, user), Engine())
-        return Usm(user, engine, options.context.encode())
-
-    def _forget_engines(self, peer: Peer) -> None:
-        """An engine that lost its clock would otherwise be outside our window for ever."""
-        for key in [key for key in self._engines if key[0] == peer]:
-            del self._engines[key]
+        now = asyncio.get_running_loop().time()
+        return self._engines.usm(peer, user, options.context.encode(), now)
 
     async def _look_at(self, target: Target, session: Session, peer: Peer) -> Facts:
         known = self._known.get(target.device)
@@ -153,10 +150,10 @@ class Snmp:
 
     async def _best(self, session: Session, sys_object_id: str, sys_descr: str) -> str:
         fits = candidates(self._profiles, sys_object_id, sys_descr)
-        probes = [encode_oid(probe.oid) for _, probe in fits if probe]
+        probes = [oid(probe.oid) for _, probe in fits if probe]
         answers = await session.get(probes) if probes else {}
         for name, probe in fits:
-            if probe is None or _holds(probe, answers.get(encode_oid(probe.oid))):
+            if probe is None or _holds(probe, answers.get(oid(probe.oid))):
                 return name
         return FALLBACK
 
@@ -214,8 +211,8 @@ def _learn(known: _Known, profile: Profile, asked: dict[str, int], facts: Facts)
 async def _fetch(
     sources: Iterable[Source], known: _Known, session: Session, readings: Readings
 ) -> None:
-    scalars: set[bytes] = set() if readings.scalars else {SYS_OBJECT_ID, SYS_DESCR}
-    columns: set[bytes] = set()
+    scalars: set[Oid] = set() if readings.scalars else {SYS_OBJECT_ID, SYS_DESCR}
+    columns: set[Oid] = set()
     for source in sources:
         more_scalars, more_columns = source.needs
         scalars |= more_scalars
@@ -253,7 +250,7 @@ def _user(secret: Secret) -> User:
     if len(secret["auth_password"]) < 8 or (priv and len(secret["priv_password"]) < 8):
         raise CredentialProblem("SNMPv3 passwords have at least 8 characters")
     return User(
-        secret["user"].encode(),
+        secret["user"],
         auth.replace("-", ""),
         secret["auth_password"],
         priv.replace("-", ""),

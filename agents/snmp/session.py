@@ -1,13 +1,15 @@
 """Reading values and tables of one agent in as few packets as it allows, whatever it does."""
 
 import asyncio
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+
+from pysnmp.proto.errind import ErrorIndication
 
 from agents.driver import Denied, DriverError, Garbled, TimedOut, Unreachable
-from agents.snmp_ber import BerError, Index, Kind, Missing, Pdu, Value, decode_ids, encode_pdu
-from agents.snmp_wire import Peer, Wire
+from agents.snmp.message import Answer, Kind, Manner, Missing, Oid, Peer, Question, Value
+from agents.snmp.wire import Wire
 
 MAX_SCALARS = 20
 MAX_ROWS = 2000
@@ -17,52 +19,34 @@ _VARBINDS = 60
 _REPEAT = 25
 _UNKNOWN_ROWS = 8
 _ATTEMPTS = 3
+_REPORTS = 4
+"""Times that a device may say something of its engine instead of answering."""
 
 TOO_BIG, NO_SUCH_NAME, GEN_ERR, NO_ACCESS, AUTHORIZATION = 1, 2, 5, 6, 16
-
-
-class Manner(Protocol):
-    """How messages are sealed: `Community`, or `Usm` with discovery and reports."""
-
-    @property
-    def version(self) -> int: ...
-
-    def seal(self, message_id: int, pdu: bytes) -> bytes: ...
-
-    def open(self, data: bytes) -> Pdu: ...
-
-    def prologue(self, message_id: int) -> bytes | None:
-        """What must be asked before the first request can be sealed, if anything."""
-
-    def heed(self, report: Pdu) -> None:
-        """Act on a Report so that the request can be sent again. Raises Denied when it cannot."""
 
 
 @dataclass
 class Column:
     """Rows of one table column, in the order in which the agent told them."""
 
-    rows: dict[Index, Value] = field(default_factory=dict)
+    rows: dict[Oid, Value] = field(default_factory=dict)
     complete: bool = False
     """False when a bound or silence cut the walk: a sum over it would be wrong."""
 
 
 @dataclass
 class _Walk:
-    column: bytes
-    cursor: bytes
+    column: Oid
+    cursor: Oid
     expected: int
     result: Column = field(default_factory=Column)
-    last: Index = ()
+    last: Oid = ()
 
-    def take(self, oid: bytes, value: Value) -> bool:
+    def take(self, oid: Oid, value: Value) -> bool:
         """Add one row; False when the column ends here, or the agent goes in circles."""
-        if isinstance(value, Missing) or not oid.startswith(self.column):
+        below, index = oid[: len(self.column)], oid[len(self.column) :]
+        if isinstance(value, Missing) or below != self.column:
             self.result.complete = True
-            return False
-        try:
-            index = decode_ids(oid[len(self.column) :])
-        except BerError:
             return False
         if index <= self.last:
             # A step back: what came so far is all that this agent will ever tell.
@@ -79,27 +63,29 @@ class _Walk:
 
 
 class Session:
-    """One look at one device. Ends by its own deadline, `timeout` seconds from now."""
+    """One look at one device. Ends by its own deadline, `timeout` seconds after `began`."""
 
-    def __init__(self, wire: Wire, peer: Peer, manner: Manner, timeout: float) -> None:
+    def __init__(
+        self, wire: Wire, peer: Peer, manner: Manner, timeout: float, began: float
+    ) -> None:
         self._wire, self._peer, self.manner = wire, peer, manner
-        self._deadline = asyncio.get_running_loop().time() + timeout
+        self._deadline = began + timeout
         self._wait = min(max(timeout / (_ATTEMPTS + 1), 0.02), 2.0)
         self.packets = 0
         self.first_round_trip: float | None = None
         self.silent = False
         """A table was cut by silence: what is missing may be there next time."""
-        self.absent: set[bytes] = set()
+        self.absent: set[Oid] = set()
         """Scalars that a v1 agent does not have, so that nobody asks again."""
 
-    async def get(self, oids: Sequence[bytes]) -> dict[bytes, Value]:
+    async def get(self, oids: Sequence[Oid]) -> dict[Oid, Value]:
         """The values that exist. Raises DriverError."""
-        found: dict[bytes, Value] = {}
+        found: dict[Oid, Value] = {}
         wanted = [oid for oid in dict.fromkeys(oids) if oid not in self.absent]
         queue = [wanted[at : at + MAX_SCALARS] for at in range(0, len(wanted), MAX_SCALARS)]
         while queue:
             chunk = queue.pop(0)
-            pdu = await self._request(Kind.GET, 0, 0, chunk)
+            pdu = await self._request(Kind.GET, chunk)
             if pdu.error == 0:
                 answered = set(chunk)
                 for oid, value in pdu.varbinds:
@@ -117,8 +103,8 @@ class Session:
         return found
 
     async def tables(
-        self, columns: Sequence[bytes], expected: Mapping[bytes, int]
-    ) -> dict[bytes, Column]:
+        self, columns: Sequence[Oid], expected: Mapping[Oid, int]
+    ) -> dict[Oid, Column]:
         """Whole columns, several at a time; `expected` rows per column save packets.
 
         Never fails: a column that could not be read to its end is not `complete`.
@@ -143,34 +129,35 @@ class Session:
             active = [walk for walk in active if id(walk) not in finished]
         return {walk.column: walk.result for walk in walks}
 
-    async def _next(self, cursors: list[bytes], repeat: int) -> Pdu:
+    async def _next(self, cursors: list[Oid], repeat: int) -> Answer:
         if self.manner.version == 0:
-            return await self._request(Kind.GET_NEXT, 0, 0, cursors)
-        return await self._request(Kind.GET_BULK, 0, repeat, cursors)
+            return await self._request(Kind.GET_NEXT, cursors)
+        return await self._request(Kind.GET_BULK, cursors, repeat)
 
-    async def _request(self, kind: Kind, first: int, second: int, oids: Sequence[bytes]) -> Pdu:
-        for _ in range(4):
-            number = self._wire.new_id()
-            if prologue := self.manner.prologue(number):
-                await self._ask(number, prologue)
-                number = self._wire.new_id()
-            pdu = encode_pdu(kind, number, first, second, oids)
-            answer = await self._ask(number, self.manner.seal(number, pdu))
-            if answer.kind == Kind.RESPONSE:
-                return answer
+    async def _request(self, kind: Kind, oids: Sequence[Oid], repeat: int = 0) -> Answer:
+        for _ in range(_REPORTS):
+            number = secrets.randbelow(2**31 - 1) + 1
+            outcome = await self._ask(Question(number, kind, tuple(oids), repeat))
+            if not isinstance(outcome, ErrorIndication):
+                return outcome
+            self.manner.heed(outcome)
         raise Garbled("reports without end instead of an answer")
 
-    async def _ask(self, number: int, message: bytes) -> Pdu:
+    async def _ask(self, question: Question) -> Answer | ErrorIndication:
         loop = asyncio.get_running_loop()
         began = loop.time()
-        left = self._deadline - began
-        attempts = min(_ATTEMPTS, int(left / self._wait))
+        attempts = min(_ATTEMPTS, int((self._deadline - began) / self._wait))
         if attempts < 1 or self.packets >= MAX_PACKETS:
             raise TimedOut("the device answers too slowly to be read in full")
         self.packets += 1
         try:
-            answer = await self._wire.ask(
-                self._peer, number, message, self.manner.open, wait=self._wait, attempts=attempts
+            outcome = await self._wire.ask(
+                self._peer,
+                self.manner,
+                question,
+                wait=self._wait,
+                attempts=attempts,
+                until=self._deadline,
             )
         except Unreachable as error:
             if self.first_round_trip is not None:
@@ -178,9 +165,7 @@ class Session:
             raise
         if self.first_round_trip is None:
             self.first_round_trip = loop.time() - began
-        if answer.kind == Kind.REPORT:
-            self.manner.heed(answer)
-        return answer
+        return outcome
 
 
 def _batch(active: list[_Walk], size: int, most: int) -> tuple[list[_Walk], int]:
@@ -194,7 +179,7 @@ def _batch(active: list[_Walk], size: int, most: int) -> tuple[list[_Walk], int]
     return chunk, max(min(chunk[-1].due, most, size // len(chunk)), 1)
 
 
-def _distribute(chunk: list[_Walk], pdu: Pdu) -> set[int]:
+def _distribute(chunk: list[_Walk], pdu: Answer) -> set[int]:
     """Hand the rows of one answer to their columns; the ids of the walks that ended."""
     finished: set[int] = set()
     for at, (oid, value) in enumerate(pdu.varbinds):
@@ -204,7 +189,7 @@ def _distribute(chunk: list[_Walk], pdu: Pdu) -> set[int]:
     return finished
 
 
-def _failed(chunk: list[_Walk], pdu: Pdu) -> set[int]:
+def _failed(chunk: list[_Walk], pdu: Answer) -> set[int]:
     """An error answer ends the column that it names, or all of them."""
     if not 1 <= pdu.error_index <= len(chunk):
         return {id(walk) for walk in chunk}

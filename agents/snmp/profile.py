@@ -14,9 +14,9 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
 
 from agents.facts import FACTS
-from agents.snmp_ber import encode_oid
+from agents.snmp.message import Oid, oid
 
-FOLDER = Path(__file__).parent / "profiles"
+FOLDER = Path(__file__).parents[1] / "profiles"
 FALLBACK = "generic"
 
 
@@ -25,7 +25,7 @@ class ProfileError(ValueError):
 
 
 def _oid(text: str) -> str:
-    encode_oid(text)
+    oid(text)
     return text
 
 
@@ -90,12 +90,12 @@ class Term(_Strict):
             raise ValueError("'where', 'named', 'times' and 'over' belong to a 'column'")
         return self
 
-    def places(self) -> tuple[set[bytes], set[bytes]]:
-        """(scalars, columns) to read, encoded."""
+    def places(self) -> tuple[set[Oid], set[Oid]]:
+        """(scalars, columns) to read."""
         if self.oid is not None:
-            return {encode_oid(self.oid)}, set()
+            return {oid(self.oid)}, set()
         names = [self.column, self.times, self.over, *(w.column for w in self.where)]
-        return set(), {encode_oid(name) for name in names if name}
+        return set(), {oid(name) for name in names if name}
 
 
 class Source(Term):
@@ -106,7 +106,7 @@ class Source(Term):
     complement: bool = False
 
     @cached_property
-    def needs(self) -> tuple[frozenset[bytes], frozenset[bytes]]:
+    def needs(self) -> tuple[frozenset[Oid], frozenset[Oid]]:
         scalars, columns = self.places()
         for term in (*self.minus, *([self.per] if self.per else [])):
             more_scalars, more_columns = term.places()

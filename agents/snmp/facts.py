@@ -8,9 +8,9 @@ from statistics import fmean
 from typing import Any
 
 from agents.facts import FACTS, Fact, Kind
-from agents.snmp_ber import Index, Missing, Oid, Value, encode_oid
-from agents.snmp_profile import Source, Term, Where
-from agents.snmp_session import Column
+from agents.snmp.message import Missing, Oid, OidText, Value, oid
+from agents.snmp.profile import Source, Term, Where
+from agents.snmp.session import Column
 
 _RANGES = {
     "ratio": (0.0, 1.0),
@@ -28,25 +28,25 @@ _FILLERS = re.compile(r"[\x00-\x1f\x7f]+")
 class Readings:
     """What one poll has read so far."""
 
-    scalars: dict[bytes, Value] = field(default_factory=dict)
-    columns: dict[bytes, Column] = field(default_factory=dict)
-    _selections: dict[tuple[Where, ...], set[Index] | None] = field(default_factory=dict)
+    scalars: dict[Oid, Value] = field(default_factory=dict)
+    columns: dict[Oid, Column] = field(default_factory=dict)
+    _selections: dict[tuple[Where, ...], set[Oid] | None] = field(default_factory=dict)
 
-    def add(self, scalars: Mapping[bytes, Value], columns: Mapping[bytes, Column]) -> None:
+    def add(self, scalars: Mapping[Oid, Value], columns: Mapping[Oid, Column]) -> None:
         self.scalars.update(scalars)
         self.columns.update(columns)
         self._selections.clear()
 
-    def selection(self, where: tuple[Where, ...]) -> set[Index] | None:
-        """Indexes that fit all conditions; None when a column was not read to its end."""
+    def selection(self, where: tuple[Where, ...]) -> set[Oid] | None:
+        """Oides that fit all conditions; None when a column was not read to its end."""
         if where not in self._selections:
             self._selections[where] = self._select(where)
         return self._selections[where]
 
-    def _select(self, where: Iterable[Where]) -> set[Index] | None:
-        chosen: set[Index] | None = None
+    def _select(self, where: Iterable[Where]) -> set[Oid] | None:
+        chosen: set[Oid] | None = None
         for condition in where:
-            column = self.columns.get(encode_oid(condition.column), Column())
+            column = self.columns.get(oid(condition.column), Column())
             if not column.complete:
                 return None
             rows = {index for index, value in column.rows.items() if _fits(condition, value)}
@@ -98,7 +98,7 @@ def fact(name: str, source: Source, readings: Readings) -> Any:
 def _term(term: Term, known: Fact, readings: Readings) -> Any:
     """The one value of a term; numbers are checked against a range only in `fact`, except rows."""
     if term.oid is not None:
-        raw = readings.scalars.get(encode_oid(term.oid))
+        raw = readings.scalars.get(oid(term.oid))
         return None if raw is None else _convert(term, known, raw)
     rows = _rows(term, readings)
     if rows is None:
@@ -113,8 +113,8 @@ def _term(term: Term, known: Fact, readings: Readings) -> Any:
     return _aggregate(term, known, values) if values else None
 
 
-def _rows(term: Term, readings: Readings) -> dict[Index, Value] | None:
-    column = readings.columns.get(encode_oid(term.column or ""), Column())
+def _rows(term: Term, readings: Readings) -> dict[Oid, Value] | None:
+    column = readings.columns.get(oid(term.column or ""), Column())
     if not column.rows or not (column.complete or term.aggregate == "first"):
         return None
     rows = column.rows
@@ -128,17 +128,17 @@ def _rows(term: Term, readings: Readings) -> dict[Index, Value] | None:
     return rows
 
 
-def _name(index: Index) -> str:
+def _name(index: Oid) -> str:
     """An index that is a text: its length, then its characters."""
     return "".join(chr(number) for number in index[1:] if number < 128)
 
 
-def _row(term: Term, known: Fact, readings: Readings, index: Index, raw: Value) -> Any:
+def _row(term: Term, known: Fact, readings: Readings, index: Oid, raw: Value) -> Any:
     value = _convert(term, known, raw)
     for other, divide in ((term.times, False), (term.over, True)):
         if other is None or value is None:
             continue
-        column = readings.columns.get(encode_oid(other), Column())
+        column = readings.columns.get(oid(other), Column())
         factor = number(column.rows.get(index))
         if factor is None or factor <= 0:
             return None
@@ -226,4 +226,4 @@ def _word(value: Any, known: Fact) -> Any:
         return value if isinstance(value, bool) else None
     if known.values:
         return value if value in known.values else None
-    return value.strip() if isinstance(value, str | Oid) else value
+    return value.strip() if isinstance(value, str | OidText) else value
