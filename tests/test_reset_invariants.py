@@ -104,13 +104,15 @@ class World(RuleBasedStateMachine):
         """Several things happen; one seed decides, for single draws hardly get past the start."""
         for _ in range(6):
             self.now += timedelta(seconds=chance.choice([1, 10, 30, 65, 130]))
-            if chance.random() < 0.3:
-                self.calendar_changes(chance, chance.choice(ROOMS))
-            if chance.random() < 0.7:
+            changed = chance.random() < 0.4
+            if chance.random() < 0.8:
                 self.plan()
-                if chance.random() < 0.2:
-                    self.planning_again_changes_nothing()
+            if changed:  # often after the plan: the last gate has to see it
+                self.calendar_changes(chance, chance.choice(ROOMS))
             self.claim()
+            if chance.random() < 0.1:
+                self.plan()
+                self.planning_again_changes_nothing()
             self.now += timedelta(seconds=chance.choice([0, 1, 10, 60, 65]))
             self.orders_and_reports_travel(chance)
 
