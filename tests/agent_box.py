@@ -50,10 +50,7 @@ def _python_for_all() -> str:
     own = f"python3.{sys.version_info.minor}"
     for path in (os.path.realpath(sys.executable), f"/usr/bin/{own}", f"/usr/local/bin/{own}"):
         asked = [path, "-c", "import ensurepip"]
-        if (
-            Path(path).exists()
         if Path(path).exists() and _anybody_may(asked):
-        ):
             return path
     return str(need(f"{own} for every account"))
 
