@@ -299,7 +299,7 @@ class TestForgedV3:
             )
 
         async with lying(lie) as (port, _):
-            await driver.poll(target(port, "3"), SHORT)
+            await driver.poll(target(port, "3"), timedelta(seconds=3))
 
     @pytest.mark.parametrize("at", [-1, -40, 60])
     def test_a_changed_octet(self, driver: Snmp, at: int) -> None:
