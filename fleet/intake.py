@@ -15,8 +15,8 @@ from sqlmodel import Session, SQLModel, col, select
 
 from agents.bus import BadMessage, Bus, Delivery, decode
 from agents.messages import Heartbeat, Outcome, Reading
-from fleet.folding import AHEAD, Report, clean, fold, set_back, text, used_since_clean
-from fleet.judging import (
+from fleet.health.folding import AHEAD, Report, clean, fold, set_back, text, used_since_clean
+from fleet.health.judging import (
     STATE,
     Known,
     State,

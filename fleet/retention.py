@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Engine, Table, and_, delete, exists, func, select, update
 from sqlmodel import SQLModel
 
-from fleet import tally
+from fleet.metrics import tally
 from inventory import OPEN_STATES, ReportState, Subject
 from inventory.db import session
 

@@ -18,7 +18,7 @@ from agents.bus_local import LocalBus
 from agents.facts import FACTS, Kind
 from agents.messages import Reading
 from fleet import intake, metrics, readiness, roster
-from fleet.metrics_devices import device_families
+from fleet.metrics.devices import device_families
 from fleet.settings import Settings
 from inventory import Course, Device, DeviceKind, Room, Site
 from inventory.db import migrate, open_engine, reading, session

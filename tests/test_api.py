@@ -241,7 +241,7 @@ def test_groups_are_names_that_ansible_takes(engine: Engine) -> None:
     make_region(engine)
     with session(engine) as opened:
         opened.add(device("l-3", "library", DeviceKind.LAPTOP))
-    from fleet.ansible_inventory import ansible_inventory
+    from fleet.api.ansible import ansible_inventory
 
     with reading(engine) as opened:
         told = ansible_inventory(opened, {"north", "south"})

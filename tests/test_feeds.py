@@ -15,8 +15,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from fleet import feeds, timetable
-from fleet.feeds import FetchFailed, fetch, may_read
+from fleet import timetable
+from fleet.timetable import feeds
+from fleet.timetable.feeds import FetchFailed, fetch, may_read
 from tests.webserver import Server
 
 LOOPBACK = ["127.0.0.0/8", "::1/128"]

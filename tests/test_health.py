@@ -28,7 +28,7 @@ from fleet.health import (
     judge,
     silence_limit,
 )
-from fleet.health_rules import RULES
+from fleet.health.rules import RULES
 from inventory import DeviceKind, Health, Service
 
 NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)

@@ -13,7 +13,7 @@ from sqlmodel import select
 from agents.facts import FACTS
 from agents.messages import Heartbeat, Outcome, Reading, Step
 from fleet import intake
-from fleet.folding import Report, clean
+from fleet.health.folding import Report, clean
 from fleet.settings import Settings
 from inventory import (
     AgentContact,

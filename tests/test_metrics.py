@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 
 from agents.messages import Heartbeat, Reading
 from fleet import intake, metrics
-from fleet.exposition import Family, labels, number
+from fleet.metrics.exposition import Family, labels, number
 from fleet.settings import Settings
 from inventory import (
     Course,

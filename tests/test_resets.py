@@ -12,8 +12,8 @@ from sqlalchemy import Engine, update
 
 from agents.messages import Order
 from fleet import resets
-from fleet.proof import evidence
-from fleet.runs import WrongTransition, check, move
+from fleet.resets.proof import evidence
+from fleet.resets.runs import WrongTransition, check, move
 from fleet.settings import Settings
 from inventory import Course, Device, Feed, ResetRun, RunState, Service
 from inventory.db import reading, session

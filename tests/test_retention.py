@@ -6,7 +6,8 @@ import pytest
 from sqlalchemy import Engine
 from sqlmodel import Session, SQLModel, select
 
-from fleet import retention, tally
+from fleet import retention
+from fleet.metrics import tally
 from inventory import (
     Account,
     Course,

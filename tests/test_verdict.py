@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet.verdict import REASONS, Candidate, Lesson, Proof, Reason, judge_room
+from fleet.readiness.verdict import REASONS, Candidate, Lesson, Proof, Reason, judge_room
 from inventory import DeviceKind, Health, RunState, Verdict
 
 HOUR = timedelta(hours=1)

@@ -11,9 +11,9 @@ from sqlalchemy import func
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, SQLModel, col, select
 
-from fleet.roomdata import Facts, load, running_or_next
+from fleet.readiness.roomdata import Facts, load, running_or_next
+from fleet.readiness.verdict import REASONS, Judgement, Lesson, Reason, judge_room
 from fleet.settings import Settings
-from fleet.verdict import REASONS, Judgement, Lesson, Reason, judge_room
 from inventory import Course, Flip, Readiness, Room, Site, Subject, Verdict
 
 __all__ = [

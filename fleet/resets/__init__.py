@@ -1,6 +1,6 @@
 """Plans the resets before each course, and takes back those that no longer fit.
 
-A run is a row: planned here, sent by `fleet.dispatch`, followed to its end by `fleet.outcomes`.
+A run is a row: planned here, sent by `dispatch`, followed to its end by `outcomes`.
 """
 
 import uuid
@@ -14,11 +14,11 @@ from sqlalchemy import delete, exists, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, SQLModel, col, select
 
-from fleet.dispatch import claim
-from fleet.outcomes import apply_outcome, expire
-from fleet.planner import Window, obstacle, window
-from fleet.proof import Mismatch, verify
-from fleet.runs import move_all
+from fleet.resets.dispatch import claim
+from fleet.resets.outcomes import apply_outcome, expire
+from fleet.resets.proof import Mismatch, verify
+from fleet.resets.runs import move_all
+from fleet.resets.window import Window, obstacle, window
 from fleet.settings import Settings
 from fleet.timetable import busy, trusted_until
 from inventory import OPEN_STATES, Course, Device, Recipe, ResetRun, RunState, Service

@@ -13,8 +13,8 @@ from sqlalchemy import Engine, String, select, type_coerce
 from sqlmodel import Session, col
 
 from agents.facts import FACTS, Fact, Kind
-from fleet.exposition import Family, labels, number, sample
-from fleet.judging import STATE
+from fleet.health.judging import STATE
+from fleet.metrics.exposition import Family, labels, number, sample
 from inventory import Device, Health, Room, Service
 
 DEVICE = "raumwart_device_"

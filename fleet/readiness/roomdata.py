@@ -11,9 +11,9 @@ from sqlalchemy.orm import aliased
 from sqlmodel import Session, col
 
 from fleet.health import silence_limit
+from fleet.readiness.verdict import Candidate, Proof, Reason
 from fleet.settings import Settings
 from fleet.timetable import belongs, trusted_until
-from fleet.verdict import Candidate, Proof, Reason
 from inventory import (
     AgentContact,
     Course,

@@ -7,8 +7,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, SQLModel, col, select
 
 from agents.messages import Outcome, Step
-from fleet.proof import evidence, verify
-from fleet.runs import ANSWER_MARGIN, look_due, move, move_all, retry
+from fleet.resets.proof import evidence, verify
+from fleet.resets.runs import ANSWER_MARGIN, look_due, move, move_all, retry
 from inventory import DeviceState, Health, Recipe, ResetRun, RunState
 
 UNDER_WAY = (RunState.ORDERED, RunState.ACTED)

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from fleet.health_rules import BY_FACT, RULES
+from fleet.health.rules import BY_FACT, RULES
 from inventory import DeviceKind, Health, Service
 
 PATIENCE = 2

@@ -7,7 +7,7 @@ from typing import Any
 
 from agents.facts import FACTS, Kind
 from agents.messages import Heartbeat, Outcome, Reading
-from fleet.judging import STATE, State
+from fleet.health.judging import STATE, State
 from inventory import Health
 
 Report = Reading | Outcome | Heartbeat

@@ -11,9 +11,10 @@ import prometheus_client
 from sqlalchemy import Engine, func, select
 from sqlmodel import Session, col
 
-from fleet import readiness, tally
-from fleet.exposition import CONTENT_TYPE, Family, write
-from fleet.metrics_devices import device_families
+from fleet import readiness
+from fleet.metrics import tally
+from fleet.metrics.devices import device_families
+from fleet.metrics.exposition import CONTENT_TYPE, Family, write
 from fleet.settings import Settings
 from inventory import (
     OPEN_STATES,

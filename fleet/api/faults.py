@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 
 from fleet import resets
-from fleet.api_shapes import Fault
+from fleet.api.shapes import Fault
 
 
 def fault(status: int, title: str, code: str = "", **more: Any) -> JSONResponse:

@@ -24,7 +24,7 @@ from icalendar import Calendar, Component
 from icalendar.prop import vDDDTypes, vRecur
 from pydantic import AwareDatetime, BaseModel, ValidationError
 
-from fleet.zones import LOCAL, midnight, settle
+from fleet.ical.zones import LOCAL, midnight, settle
 
 DEFAULT_LENGTH = timedelta(minutes=90)
 """How long a course lasts whose end is not told."""
@@ -349,7 +349,3 @@ def main() -> None:
     start, end = (datetime.fromisoformat(each) for each in sys.argv[1:3])
     contents = read(sys.stdin.buffer.read(), start, end)
     sys.stdout.write(contents.model_dump_json())
-
-
-if __name__ == "__main__":
-    main()

@@ -10,8 +10,8 @@ from sqlalchemy import Row, and_, func, or_, select, update
 from sqlmodel import Session, col
 
 from agents.messages import Order
-from fleet.planner import next_start, obstacle
-from fleet.runs import ORDER_VALID, answer_due, check
+from fleet.resets.runs import ORDER_VALID, answer_due, check
+from fleet.resets.window import next_start, obstacle
 from fleet.settings import Settings
 from fleet.timetable import busy, trusted_until
 from inventory import Course, Device, Recipe, ResetRun, Room, RunState, Service, Site

@@ -10,9 +10,9 @@ from sqlalchemy import Select, func, select
 from sqlmodel import Session, col
 
 from fleet import readiness, resets
-from fleet.ansible_inventory import ansible_inventory
-from fleet.api_faults import FaultRoute
-from fleet.api_shapes import (
+from fleet.api.ansible import ansible_inventory
+from fleet.api.faults import FaultRoute
+from fleet.api.shapes import (
     CountOut,
     CourseOut,
     DeviceOut,
