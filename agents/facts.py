@@ -64,7 +64,7 @@ _ALL = (
     Fact("out_bytes", Kind.COUNTER, "bytes", "Bytes sent, all ports"),
     Fact("errors", Kind.COUNTER, "", "Packets with errors, all ports"),
     Fact("ports_up", Kind.GAUGE, "", "Ports with link"),
-    Fact("ports_total", Kind.GAUGE, "", "Physical ports"),
+    Fact("ports", Kind.GAUGE, "", "Physical ports"),
     Fact("poe_watts", Kind.GAUGE, "watts", "Power delivered over Ethernet"),
     Fact("power_watts", Kind.GAUGE, "watts", "Power drawn"),
     Fact("voltage_v", Kind.GAUGE, "volts", "Supply voltage"),

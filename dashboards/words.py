@@ -183,7 +183,7 @@ FACT = {
     "out_bytes": N_("Gesendet"),
     "errors": N_("Fehlerhafte Pakete"),
     "ports_up": N_("Anschlüsse verbunden"),
-    "ports_total": N_("Anschlüsse"),
+    "ports": N_("Anschlüsse"),
     "poe_watts": N_("Strom über Netzwerk"),
     "power_watts": N_("Stromverbrauch"),
     "voltage_v": N_("Spannung"),

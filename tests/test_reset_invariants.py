@@ -139,7 +139,7 @@ class World(RuleBasedStateMachine):
                     continue
                 assert not course.start - BUFFER <= self.now < course.end + GRACE
                 if course.start > self.now:
-                    assert self.now + RUNTIME + BUFFER <= course.start
+                    assert order.not_after + RUNTIME + BUFFER <= course.start
                     following = min(following or course.start, course.start)
             assert order.next_start == following
             self.wire.append(Sent(order, following))

@@ -293,6 +293,17 @@ def test_a_course_put_in_at_the_last_moment_holds_everything_up(
                        13: "course_running", 15: "course_running", 16: ""}  # fmt: skip
 
 
+def test_an_order_ends_before_a_course_put_in_since_it_was_planned(
+    engine: Engine, now: datetime
+) -> None:
+    furnish(engine, now, laptops=1)
+    add_course(engine, now + HOUR)
+    plan(engine, now, S)
+    add_course(engine, now + 7 * MINUTE + 20 * SECOND, length=10 * MINUTE)
+    (order,) = claim(engine, now, S)
+    assert order.not_after == now + 20 * SECOND
+
+
 def test_the_earliest_course_goes_first_and_a_site_is_not_flooded(
     engine: Engine, now: datetime
 ) -> None:

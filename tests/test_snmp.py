@@ -53,7 +53,7 @@ def test_every_model_is_recognised_in_every_version(driver: Snmp, model: str, ve
         if kind == "access_point":
             assert {"clients", "memory_ratio", "cpu_ratio"} <= facts.keys()
         if kind == "switch":
-            assert (facts["ports_total"], facts["ports_up"]) == (26, 15)
+            assert (facts["ports"], facts["ports_up"]) == (26, 15)
             assert 40 <= facts["poe_watts"] <= 70
         if kind == "printer":
             assert facts["supply_low"] is False
@@ -296,7 +296,7 @@ def test_a_named_profile_is_used_without_recognising(driver: Snmp) -> None:
         async with running(SnmpDevice("switch-poe")) as (port,):
             facts = await driver.poll(target(port, profile="switch"), LONG)
         assert facts["profile"] == "switch"
-        assert facts["ports_total"] == 26
+        assert facts["ports"] == 26
         assert "cpu_ratio" not in facts
 
     go(driver, scene())

@@ -60,14 +60,20 @@ def claim(session: Session, now: datetime, settings: Settings) -> list[Order]:
             continue
         devices.add(run.device_id)
         load[run.site_id] += 1
-        sendable.append(run)
+        sendable.append((run, _order(run, courses[run.room_id], now, settings)))
     for reason, ids in waiting.items():
         _say_why(session, ids, reason)
     taken = _take(session, sendable, now)
-    return [_order(run, courses[run.room_id], now) for run in sendable if run.id in taken]
+    return [order for run, order in sendable if run.id in taken]
 
 
-def _order(run: Row[Any], courses: Sequence[Course], now: datetime) -> Order:
+def _order(run: Row[Any], courses: Sequence[Course], now: datetime, settings: Settings) -> Order:
+    following = next_start(courses, now)
+    latest = min(run.not_after, now + ORDER_VALID)
+    if following is not None:
+        # A course that was put in since the run was planned.
+        busy_s = run.Recipe.max_runtime_s + settings.reset_buffer_s
+        latest = min(latest, following - timedelta(seconds=busy_s))
     return Order(
         id=f"{run.id}.{run.attempts + 1}",
         site=run.site_id,
@@ -75,16 +81,11 @@ def _order(run: Row[Any], courses: Sequence[Course], now: datetime) -> Order:
         room=run.room_id,
         steps=run.Recipe.steps,
         not_before=run.not_before,
-        not_after=_latest(run, now),
-        next_start=next_start(courses, now),
+        not_after=latest,
+        next_start=following,
         max_runtime_s=run.Recipe.max_runtime_s,
         settle_s=run.Recipe.settle_s,
     )
-
-
-def _latest(run: Row[Any], now: datetime) -> datetime:
-    latest: datetime = min(run.not_after, now + ORDER_VALID)
-    return latest
 
 
 def _lock_sites(session: Session, due: Sequence[Any]) -> list[str]:
@@ -155,12 +156,14 @@ def _under_way(session: Session) -> tuple[set[str], Counter[str]]:
     return {device for device, _ in rows}, Counter(site for _, site in rows)
 
 
-def _take(session: Session, runs: Sequence[Row[Any]], now: datetime) -> set[str]:
+def _take(
+    session: Session, candidates: Sequence[tuple[Row[Any], Order]], now: datetime
+) -> set[str]:
     """Flip those that are still planned, and return their ids; like runs in one statement."""
     check(RunState.PLANNED, RunState.ORDERED)
     alike = defaultdict(list)
-    for run in runs:
-        alike[run.attempts, answer_due(_latest(run, now), run.Recipe)].append(run.id)
+    for run, order in candidates:
+        alike[run.attempts, answer_due(order.not_after, run.Recipe)].append(run.id)
     taken: set[str] = set()
     for (attempts, deadline), ids in alike.items():
         taken |= set(

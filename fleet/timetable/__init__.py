@@ -13,10 +13,10 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, Engine, and_, func, or_, update
 from sqlmodel import Session, col, select
 
+from fleet.ical import Contents, read_apart
 from fleet.settings import Settings
 from fleet.timetable import courses
 from fleet.timetable.feeds import FetchFailed, fetch
-from fleet.ical import Contents, read_apart
 from inventory import Course, Feed, Room, Site
 from inventory.db import session
 
