@@ -247,7 +247,7 @@ class World(RuleBasedStateMachine):
 
 
 World.TestCase.settings = settings(
-    max_examples=20,
+    max_examples=25,
     stateful_step_count=10,
     deadline=None,
     derandomize=True,
