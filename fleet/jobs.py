@@ -16,7 +16,7 @@ from sqlmodel import select
 
 from agents.bus import Bus, BusAway, encode
 from agents.messages import Order
-from fleet import intake, readiness, resets, retention, roster, timetable
+from fleet import intake, metrics, readiness, resets, retention, roster, timetable
 from fleet.embedded import EmbeddedAgents
 from fleet.settings import Settings
 from inventory import Site
@@ -96,6 +96,10 @@ async def judge_rooms(service: Service) -> None:
     await asyncio.to_thread(run)
 
 
+async def warm_metrics(service: Service) -> None:
+    await asyncio.to_thread(metrics.warm, service.engine)
+
+
 async def forget(service: Service) -> None:
     await asyncio.to_thread(retention.forget, service.engine, service.clock())
 
@@ -115,6 +119,7 @@ JOBS = (
     Job("orders", 3, send_orders),
     Job("devices", 15, judge_devices),
     Job("rooms", 10, judge_rooms),
+    Job("metrics", 10, warm_metrics),
     Job("retention", 3600, forget),
 )
 

@@ -155,6 +155,7 @@ def bench_region(name: str, engine: Engine, devices: int) -> Iterator[Result]:
         zipped.append(time.perf_counter() - begun)
     yield f"scrape, a quarter new, {what}", median(took), "s"
     yield f"scrape, everything new, {what}", _all_new(engine, devices), "s"
+    yield f"scrape of the running service, {what}", _ticking(engine, devices), "s"
     yield f"gzip, {what}", median(zipped), "s"
     yield f"size, {what}", len(page) / 1e6, "MB"
     yield f"size with gzip, {what}", len(small) / 1e6, "MB"
@@ -172,6 +173,24 @@ def _all_new(engine: Engine, devices: int) -> float:
     begun = time.perf_counter()
     metrics.render(engine, at, SETTINGS)
     return time.perf_counter() - begun
+
+
+def _ticking(engine: Engine, devices: int) -> float:
+    """A scrape somewhere between two ticks of the clockwork (10 s): a twelfth of the devices was
+    polled since the last one, which has judged the rooms and written everybody else's lines."""
+    took = []
+    for minute in range(1, ROUNDS + 1):
+        at = NOW + timedelta(hours=2, minutes=minute)
+        heard = looks(devices, at)
+        store(engine, heard[devices // 12 :], at)
+        with session(engine) as opened:
+            readiness.tick_rooms(opened, at, SETTINGS)
+        metrics.warm(engine)
+        store(engine, heard[: devices // 12], at)
+        begun = time.perf_counter()
+        metrics.render(engine, at + timedelta(seconds=5), SETTINGS)
+        took.append(time.perf_counter() - begun)
+    return median(took)
 
 
 def _rosters(engine: Engine) -> float:

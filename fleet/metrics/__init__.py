@@ -50,6 +50,12 @@ def answer(
     return body, headers
 
 
+def warm(engine: Engine) -> None:
+    """Write the lines of devices that changed since the last time, so that no scrape waits."""
+    with reading(engine) as session:
+        device_families(session, engine)
+
+
 def render(engine: Engine, now: datetime, settings: Settings | None = None) -> bytes:
     """The whole page. Moments are told as timestamps, never as ages.
 
@@ -98,7 +104,7 @@ def _rooms(session: Session, now: datetime, settings: Settings) -> Iterable[Fami
     active = Family("raumwart_room_course_active", "gauge", "Whether a course is running")
     usable = Family("raumwart_room_devices_usable", "gauge", "Devices a course could use now")
     wanted = Family("raumwart_room_devices_wanted", "gauge", "Devices that a course wants")
-    for status in readiness.overview(session, now, settings):
+    for status in readiness.recent(session, now, settings):
         where = {"site": status.site.id, "room": status.room.id}
         verdict.states("verdict", Verdict, status.verdict, **where)
         active.add(status.running, **where)

@@ -6,8 +6,9 @@ Everything is read in a fixed number of queries, however many rooms and devices 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from weakref import WeakKeyDictionary
 
-from sqlalchemy import func
+from sqlalchemy import Engine, func
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, SQLModel, col, select
 
@@ -23,6 +24,7 @@ __all__ = [
     "freeze",
     "judge_room",
     "overview",
+    "recent",
     "room_status",
     "tick_rooms",
 ]
@@ -31,8 +33,14 @@ SOON = timedelta(hours=24)
 """A room that is not ready is urgent when its course begins within this time."""
 LATE = timedelta(minutes=5)
 """After so long nobody can say any more how the room was when the course began."""
+RECENT = timedelta(seconds=20)
+"""So old may a judgement be for those who ask often: twice the time between two ticks."""
 DOWN = "service_was_down"
 FAR = datetime.max.replace(tzinfo=UTC)
+
+
+_LAST: WeakKeyDictionary[Engine, tuple[datetime, list["RoomStatus"]]] = WeakKeyDictionary()
+"""What each database's rooms were judged by the last tick of this process."""
 
 
 @dataclass(frozen=True)
@@ -194,12 +202,22 @@ def _write(session: Session, judged: Iterable[tuple[Course, Judgement]], now: da
         session.execute(insert.on_conflict_do_nothing(), rows)
 
 
+def recent(session: Session, now: datetime, settings: Settings) -> list[RoomStatus]:
+    """All rooms as this process last judged them, if that is only seconds ago; else judged now."""
+    at, statuses = _LAST.get(session.get_bind().engine, (None, []))
+    if at is not None and timedelta() <= now - at <= RECENT:
+        return statuses
+    return overview(session, now, settings)
+
+
 def tick_rooms(session: Session, now: datetime, settings: Settings) -> None:
     """Write a Flip for every room whose verdict is another than at its last Flip.
 
     A room of which there is none was unknown.
     """
-    statuses = {status.room.id: status for status in overview(session, now, settings)}
+    judged = overview(session, now, settings)
+    _LAST[session.get_bind().engine] = (now, judged)
+    statuses = {status.room.id: status for status in judged}
     verdicts = {room: status.verdict.value for room, status in statuses.items()}
     unknown = Verdict.UNKNOWN.value
     old = _last_flips(session, verdicts.keys())
