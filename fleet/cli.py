@@ -23,7 +23,7 @@ from agents.__main__ import main as run_agent
 from agents.credentials import Credentials
 from agents.driver import DriverError
 from agents.drivers import DRIVERS
-from agents.host_keys import HostKeys
+from agents.ssh.host_keys import HostKeys
 from fleet import auth, resets, roster
 from fleet import demo as simulation
 from fleet.app import create_app

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from agents.driver import DriverError, Garbled, TimedOut, Unreachable
 from agents.facts import FACTS
 from agents.messages import Target
-from agents.ssh_answers import Health, Verified, health_facts, judge_end, verified_facts
+from agents.ssh.answers import Health, Verified, health_facts, judge_end, verified_facts
 from tests.test_ssh import AMPLE, Desk, no_threads_left
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from agents.driver import HostKeyChanged, Misconfigured
-from agents.host_keys import HostKeys, fingerprint
+from agents.ssh.host_keys import HostKeys, fingerprint
 from tests.parts import need
 from tests.sshd import new_key
 
@@ -87,7 +87,7 @@ def test_a_folder_that_cannot_be_written_pins_nothing(tmp_path: Path) -> None:
 
 def test_many_threads_and_processes_lose_nothing(path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from agents.host_keys import HostKeys\n"
+        "import sys; from pathlib import Path; from agents.ssh.host_keys import HostKeys\n"
         "keys = HostKeys(Path(sys.argv[1]))\n"
         "for n in range(20): keys.check(sys.argv[2], n + 1, 'ssh-ed25519', 'b25l')"
     )

@@ -12,9 +12,9 @@ from typing import TypeVar
 from agents import ssh_answers
 from agents.credentials import CredentialProblem, Credentials, Secret
 from agents.driver import Misconfigured, MissingCredential
-from agents.host_keys import HostKeys
 from agents.messages import Facts, Order, Target
-from agents.ssh_session import Session
+from agents.ssh.host_keys import HostKeys
+from agents.ssh.session import Session
 
 Result = TypeVar("Result")
 

@@ -28,9 +28,9 @@ from agents.driver import (
     TimedOut,
     Unreachable,
 )
-from agents.host_keys import HostKeys
 from agents.messages import Target
-from agents.ssh_answers import judge_end, parse_object
+from agents.ssh.answers import judge_end, parse_object
+from agents.ssh.host_keys import HostKeys
 
 Result = TypeVar("Result")
 
@@ -41,7 +41,7 @@ MAX_GREETING = 1 << 17
 RSA = ("rsa-sha2-512", "rsa-sha2-256")
 
 # paramiko logs every failed handshake with a traceback; we report each failure ourselves.
-WIRE_LOG = "agents.ssh_session.wire"
+WIRE_LOG = "agents.ssh.session.wire"
 logging.getLogger(WIRE_LOG).setLevel(logging.CRITICAL)
 
 
