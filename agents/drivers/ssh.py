@@ -9,10 +9,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
-from agents import ssh_answers
 from agents.credentials import CredentialProblem, Credentials, Secret
 from agents.driver import Misconfigured, MissingCredential
 from agents.messages import Facts, Order, Target
+from agents.ssh import answers
 from agents.ssh.host_keys import HostKeys
 from agents.ssh.session import Session
 
@@ -40,7 +40,7 @@ class Ssh:
 
     async def poll(self, target: Target, timeout: timedelta) -> Facts:
         return await self._converse(
-            target, timeout, lambda session: ssh_answers.health_facts(session.ask("health"), target)
+            target, timeout, lambda session: answers.health_facts(session.ask("health"), target)
         )
 
     async def act(self, target: Target, order: Order, timeout: timedelta) -> None:
@@ -55,7 +55,7 @@ class Ssh:
             return await self.poll(target, timeout)
         verb = f"verify {_order_id(order)}"
         return await self._converse(
-            target, timeout, lambda session: ssh_answers.verified_facts(session.ask(verb), target)
+            target, timeout, lambda session: answers.verified_facts(session.ask(verb), target)
         )
 
     async def close(self) -> None:
