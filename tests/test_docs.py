@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from agents.drivers import DRIVERS
+from agents.facts import FACTS
 from fleet.cli import main
+from fleet.metrics.devices import FAMILIES, metric_name
 from fleet.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -58,6 +60,15 @@ def test_every_profile_is_named_in_the_readme() -> None:
     profiles = [path.stem for path in (ROOT / "agents/profiles").glob("*.toml")]
     assert profiles
     assert not [profile for profile in profiles if f"`{profile}`" not in readme]
+
+
+def test_every_metric_is_in_the_readme() -> None:
+    code = "".join(path.read_text() for path in (ROOT / "fleet").rglob("*.py"))
+    names = set(re.findall(r'Family\(\s*"(raumwart_\w+)"', code))
+    names |= set(FAMILIES) - {metric_name(fact) for fact in FACTS.values()}
+    assert len(names) > 20
+    readme = read("fleet/README.md")
+    assert not [name for name in sorted(names) if f"`{name}`" not in readme]
 
 
 def test_every_decision_is_a_page_with_alternatives() -> None:
