@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from prometheus_client import Gauge
 from sqlalchemy import Engine
 from sqlmodel import select
 
@@ -23,6 +24,12 @@ from inventory import Site
 from inventory.db import reading, session
 
 log = logging.getLogger(__name__)
+
+LAST_SUCCESS = Gauge(
+    "raumwart_task_last_success_timestamp_seconds",
+    "When a task of this process's clockwork last ended well",
+    ["task"],
+)
 
 
 @dataclass
@@ -138,6 +145,7 @@ def schedule(service: Service) -> AsyncIOScheduler:
             log.warning("%s waits: %s", job.name, error)
             return
         service.ticked[job.name] = service.clock()
+        LAST_SUCCESS.labels(task=job.name).set(service.ticked[job.name].timestamp())
 
     for place, job in enumerate(JOBS):
         scheduler.add_job(
