@@ -70,7 +70,11 @@ async def send_orders(service: Service) -> None:
         with session(service.engine) as opened:
             return resets.claim(opened, service.clock(), service.settings)
 
-    for order in await asyncio.to_thread(claim):
+    orders = await asyncio.to_thread(claim)
+    if orders:
+        # An agent refuses what its own copy of the calendar does not allow: let it have today's.
+        await publish_rosters(service)
+    for order in orders:
         await service.bus.publish(f"order.{order.site}", encode(order))
 
 
