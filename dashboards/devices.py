@@ -1,12 +1,12 @@
 """Shows one device: facts, history, resets, reports, its label; and takes orders for it."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import segno
 from fastapi import APIRouter, Depends, Form, HTTPException, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
 from markupsafe import Markup
-from sqlmodel import col, select
+from sqlmodel import Session, col, func, select
 
 from dashboards import words
 from dashboards.finding import find_device
@@ -19,6 +19,7 @@ from inventory import (
     DeviceState,
     Flip,
     Health,
+    Reading,
     Recipe,
     Report,
     ResetRun,
@@ -63,6 +64,7 @@ def _device_page(
             )
             .order_by(col(Flip.at), col(Flip.id))
         ).all()
+        first = _first_heard(opened, device_id, state)
         runs = opened.exec(
             select(ResetRun, Course)
             .outerjoin(Course, col(Course.id) == col(ResetRun.course_id))
@@ -94,7 +96,8 @@ def _device_page(
             for name in words.fact_names(state.facts if state else {})
             if name not in words.MACHINE_ONLY
         ],
-        strips=[strip(flips, current, now, days) for days in (1, 7)],
+        strips=[strip(flips, current, now, days, first) for days in (1, 7)],
+        first=first,
         changes=list(reversed(flips)),
         runs=runs,
         reports=reports,
@@ -102,6 +105,18 @@ def _device_page(
         may_reset=visitor.can(Action.RESET) and recipe is not None,
         may_edit=visitor.can(Action.EDIT),
     )
+
+
+def _first_heard(opened: Session, device_id: str, state: DeviceState | None) -> datetime | None:
+    """Since when anything is known of the device, as far back as that is kept; None: never."""
+    kept = opened.exec(
+        select(func.min(Flip.at)).where(Flip.subject == Subject.DEVICE, Flip.device_id == device_id)
+    ).one()
+    read = opened.exec(
+        select(func.min(Reading.taken_at)).where(Reading.device_id == device_id)
+    ).one()
+    since = state.health_since if state else None
+    return min((at for at in (kept, read, since) if at is not None), default=None)
 
 
 @router.post("/geraet/{device_id}/zuruecksetzen", response_model=None)

@@ -107,7 +107,7 @@ def test_the_history_has_the_same_as_text(anywhere: House) -> None:
     text = anywhere.browser("ida").get("/geraet/ahlendorf-1-beamer-1").text
     assert "in Ordnung 50 %, aus 17 %, Hinweis 17 %, unbekannt 8 %, gestört 8 %" in text
     assert "5 Wechsel in 7 Tagen" in text
-    assert text.count("<rect") == 5 + 6
+    assert text.count("<rect") == 2 + 5 + 5
 
 
 def test_today_shows_courses_their_resets_and_why(anywhere: House) -> None:
@@ -255,6 +255,8 @@ def test_a_device_that_was_never_heard_of_has_a_page(house: House) -> None:
     text = house.browser("ida").get("/geraet/ahlendorf-1-tablet-2").text
     assert "Von diesem Gerät hat noch niemand etwas gehört." in text
     assert "Noch keine Werte." in text
+    assert text.count("noch nicht beobachtet") == 4
+    assert "unbekannt 100" not in text
 
 
 def test_a_site_with_nothing_known_has_pages(house: House) -> None:

@@ -157,13 +157,35 @@ def test_a_strip_covers_the_whole_time_and_counts_it_once(now: datetime) -> None
         return Flip(subject=Subject.DEVICE, room_id="r", at=at, old=old, new=new)
 
     flips = [flip(30, Health.OK, Health.OFF), flip(12, Health.OFF, Health.FAILED)]
-    day = strip(flips, "failed", now, 1)
+    first = now - timedelta(days=90)
+    day = strip(flips, "failed", now, 1, first)
     assert [(span.health, span.x, span.width) for span in day.spans] == [
         ("off", 0.0, 500.0),
         ("failed", 500.0, 500.0),
     ]
-    week = strip(flips, "failed", now, 7)
+    week = strip(flips, "failed", now, 7, first)
     assert [span.health for span in week.spans] == ["ok", "off", "failed"]
     assert sum(span.width for span in week.spans) == pytest.approx(WIDTH, abs=0.1)
-    quiet = strip([], "ok", now, 1)
+    quiet = strip([], "ok", now, 1, first)
     assert quiet.shares == [("ok", 100)]
+
+
+def test_time_before_a_device_was_known_is_no_time_of_not_knowing(now: datetime) -> None:
+    first = now - timedelta(hours=6)
+
+    def flip(at: datetime, old: Health, new: Health) -> Flip:
+        return Flip(subject=Subject.DEVICE, room_id="r", at=at, old=old, new=new)
+
+    flips = [
+        flip(first, Health.UNKNOWN, Health.OK),
+        flip(now - timedelta(hours=3), Health.OK, Health.UNKNOWN),
+    ]
+    day = strip(flips, "unknown", now, 1, first)
+    assert day.seen_x == 750.0
+    assert day.shares == [("ok", 50), ("unknown", 50)]
+    assert [(span.health, span.x, span.width) for span in day.spans] == [
+        ("ok", 750.0, 125.0),
+        ("unknown", 875.0, 125.0),
+    ]
+    never = strip([], "unknown", now, 1, None)
+    assert (never.spans, never.shares) == ([], [])
