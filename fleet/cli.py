@@ -45,7 +45,7 @@ err = Console(stderr=True)
 
 def stop(message: str) -> NoReturn:
     """End with one clear sentence instead of a traceback."""
-    err.print(message, style="red", markup=False)
+    err.print(message, style="red", markup=False, soft_wrap=True)
     raise typer.Exit(1)
 
 
@@ -60,7 +60,11 @@ def load_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        stop("\n".join(f"FLEET_{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()))
+        stop("\n".join(": ".join([*_setting(e["loc"]), e["msg"]]) for e in error.errors()))
+
+
+def _setting(place: tuple[int | str, ...]) -> list[str]:
+    return [("FLEET_" + str(place[0])).upper().replace("FLEET_FLEET_", "FLEET_")] if place else []
 
 
 def prepared(settings: Settings) -> Engine:

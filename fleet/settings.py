@@ -1,10 +1,27 @@
 """What can be set from outside, read once at the start and handed down."""
 
+import difflib
+import os
+from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+OTHERS = {"FLEET_TOKEN", "FLEET_TOKEN_FILE", "FLEET_CREDENTIALS_DIR", "FLEET_RECORDINGS"}
+"""Read by Ansible's inventory, compose and the tests, not by the service."""
+
+
+def _networks(said: Any) -> Any:
+    """`10.0.0.0/8, fd00::/8` → the list of them, each checked."""
+    if not isinstance(said, str):
+        return said
+    return [str(ip_network(part.strip())) for part in said.split(",") if part.strip()]
+
+
+Networks = Annotated[list[str], NoDecode, BeforeValidator(_networks)]
+"""Networks as CIDR; in the environment with commas between them."""
 
 
 class Settings(BaseSettings):
@@ -34,12 +51,24 @@ class Settings(BaseSettings):
     """How long before a course everything must be finished: people come early."""
     calendar_s: Annotated[int, Field(ge=10, le=86400)] = 300
     """How often the timetables are read."""
-    calendar_networks: list[str] = []
+    calendar_networks: Networks = []
     """Internal networks (CIDR) from which timetables may be read; public addresses always may."""
-    metrics_networks: list[str] = ["127.0.0.0/8", "::1/128"]
+    metrics_networks: Networks = ["127.0.0.0/8", "::1/128"]
     """From where /metrics may be read without a token."""
     metrics_token: str = ""
     """Bearer token that opens /metrics from elsewhere."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_unknown_name(cls, values: Any) -> Any:
+        """A misspelt setting would otherwise silently keep its default."""
+        known = {f"FLEET_{name.upper()}" for name in cls.model_fields} | OTHERS
+        for name in sorted(os.environ):
+            if name.startswith("FLEET_") and name not in known:
+                near = difflib.get_close_matches(name, known, n=1)
+                hint = f"; did you mean {near[0]}?" if near else ""
+                raise ValueError(f"there is no setting {name}{hint}")
+        return values
 
     @property
     def database_url(self) -> str:

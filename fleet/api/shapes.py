@@ -65,6 +65,7 @@ class ReasonOut(Out):
     have: int = 0
     need: int = 0
     detail: str = ""
+    name: str = ""
 
 
 class CountOut(BaseModel):
