@@ -77,7 +77,7 @@ RUN = {
     "no_answer": N_("Vom Gerät kam keine Antwort mehr."),
     "no_end": N_("Das Ende wurde nie gemeldet."),
     "interrupted": N_("Der Agent wurde mitten darin neu gestartet."),
-    "not_clean": N_("Die Prüfung danach fand noch Spuren oder falsche Einstellungen."),
+    "not_clean": N_("Die Prüfung fand noch Spuren oder falsche Einstellungen."),
     "look_too_old": N_("Die Prüfung war älter als die Zurücksetzung."),
     "reset_failed": N_("Ein Schritt schlug fehl."),
     "step_failed": N_("Ein Schritt schlug fehl."),
@@ -146,7 +146,9 @@ TIMETABLE = {
 
 READINESS = {
     "no_devices": N_("Im Raum steht kein Gerät."),
-    "service_was_down": N_("Raumwart lief nicht, als der Kurs begann."),
+    "service_was_down": N_(
+        "Raumwart lief nicht, als der Kurs begann. Zum nächsten Kurs urteilt es wieder."
+    ),
     "calendar_in_doubt": N_("Der Stundenplan ist unsicher. Deshalb wird nichts zurückgesetzt."),
     "agent_silent": N_("Vom Standort kommt keine Nachricht mehr."),
     "too_few": N_("{kind}: {have} nutzbar, {need} nötig."),
@@ -158,7 +160,7 @@ READINESS = {
     "reset_failed": N_("{name}: Zurücksetzen fehlgeschlagen."),
     "reset_unknown": N_("{name}: Ob das Zurücksetzen klappte, ist unbekannt."),
     "reset_expired": N_("{name}: Nicht rechtzeitig zurückgesetzt."),
-    "reset_again": N_("{name}: Noch nicht bewiesen, es wird noch einmal zurückgesetzt."),
+    "reset_again": N_("{name}: Wird noch einmal zurückgesetzt."),
     "not_proved": N_("{name}: Nicht als zurückgesetzt bewiesen."),
     "used_since": N_("{name}: Nach dem Zurücksetzen benutzt."),
     "no_course": N_("In den nächsten zwei Wochen ist kein Kurs geplant."),

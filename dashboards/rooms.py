@@ -59,10 +59,12 @@ def overview(
         visitor=visitor,
         hint=hinweis,
         total=len(rooms),
-        needing=sum(one.verdict != Verdict.READY for one in rooms),
+        needing=sum(_needs_somebody(one) for one in rooms),
+        ready=sum(one.verdict == Verdict.READY for one in rooms),
         found=len(found),
         shown=shown,
-        urgent=[one for one in shown if one.verdict != Verdict.READY],
+        urgent=[one for one in shown if _needs_somebody(one)],
+        unseen=[one for one in shown if _began_unseen(one)],
         quiet=[one for one in shown if one.verdict == Verdict.READY],
         filtered=bool(q.strip() or gemeinde or status),
         fresh={one.room.id: fresh.get(one.room.id, Freshness()) for one in shown},
@@ -70,6 +72,15 @@ def overview(
         verdicts=VERDICT_CHOICES,
         chosen={"q": q, "gemeinde": gemeinde, "status": status},
     )
+
+
+def _began_unseen(one: readiness.RoomStatus) -> bool:
+    """Whether nothing else is wrong than that nobody can know how it was at the start."""
+    return [reason.code for reason in one.reasons] == ["service_was_down"]
+
+
+def _needs_somebody(one: readiness.RoomStatus) -> bool:
+    return one.verdict != Verdict.READY and not _began_unseen(one)
 
 
 def _matches(one: readiness.RoomStatus, text: str, municipality: str, verdict: str) -> bool:

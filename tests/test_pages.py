@@ -1,7 +1,7 @@
 """The pages: what they say, how they are made, and with how many queries."""
 
 import re
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -12,12 +12,14 @@ from dashboards import vendor, view
 from inventory import (
     DeviceState,
     Feed,
+    Readiness,
     Room,
     Site,
+    Verdict,
 )
 from inventory.db import reading, session
 from inventory.recipes import ensure_recipes
-from tests.sample import HOSTILE, Clock, House, make_app, make_site, people
+from tests.sample import HOSTILE, TOWNS, Clock, House, make_app, make_course, make_site, people
 
 pytest_plugins = ["tests.house"]
 HERE = Path(view.__file__).parent
@@ -26,7 +28,8 @@ HERE = Path(view.__file__).parent
 def test_the_overview_says_what_needs_attention_first(anywhere: House) -> None:
     text = anywhere.browser("anna").get("/").text
     assert text.index("Werkraum 1") < text.index("Lernraum 1") < text.index("Lesesaal 1")
-    assert "2 von 3 Räumen brauchen Sie." in text
+    assert "2 Räume brauchen Sie." in text
+    assert "Montag, 23. November · 3 Räume, 1 bereit" in text
     assert "in 23 Min." in text
     assert "nicht bereit" in text
     assert "4 von 11 geprüft" in text
@@ -34,6 +37,30 @@ def test_the_overview_says_what_needs_attention_first(anywhere: House) -> None:
     assert "Standort meldete sich vor 20 Sekunden" in text
     assert "Stundenplan gelesen vor 4 Minuten" in text
     assert 'Stand <time datetime="2026-11-23T09:00:00+01:00">09:00</time> Uhr' in text
+
+
+def test_a_course_whose_start_nobody_saw_needs_nobody(house: House) -> None:
+    down = {"code": "service_was_down"}
+    with session(house.engine) as opened:
+        lesson = make_course(opened, "cellberg-1", "Basteln", house.clock.now - timedelta(hours=1))
+        opened.add(
+            Readiness(
+                course_id=lesson.id,
+                room_id="cellberg-1",
+                verdict=Verdict.UNKNOWN,
+                reasons=[down],
+                judged_at=house.clock.now,
+            )
+        )
+    text = house.browser("anna").get("/").text
+    assert "2 Räume brauchen Sie." in text
+    assert text.index("Lernraum 1</a>") < text.index("Kurs läuft schon") < text.index("Lesesaal 1")
+    with session(house.engine) as opened:
+        for number in range(2):
+            site = TOWNS[number][0]
+            opened.delete(opened.get_one(Site, site))
+    alone = house.browser("anna").get("/").text
+    assert "Kein Raum braucht Sie." in alone
 
 
 def test_a_timetable_in_doubt_is_said(house: House) -> None:
@@ -64,7 +91,7 @@ def test_a_county_is_shown_from_its_most_urgent_rooms(house: House) -> None:
             make_site(opened, number, house.clock.now, rooms=3)
     browser = house.browser("anna")
     page = browser.get("/?gemeinde=&q=").text
-    assert "2 von 72 Räumen brauchen Sie." in page
+    assert "2 Räume brauchen Sie." in page
     assert "Gezeigt werden die 60 dringendsten von 72 Räumen." in page
     assert page.count('class="room ') == 60
     assert page.index("Lernraum 1</a>") < page.index("Bereit</h2>")
