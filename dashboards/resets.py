@@ -10,7 +10,9 @@ from sqlmodel import Session, col, select
 
 from dashboards.finding import in_order, municipalities
 from dashboards.view import local_day, page
+from fleet import readiness
 from fleet.auth import Visitor, signed_in
+from fleet.readiness import RoomStatus
 from inventory import Course, Device, Readiness, ResetRun, Room, RunState, Site
 from inventory.db import reading
 
@@ -45,6 +47,8 @@ class Entry:
     resets: Resets
     frozen: Readiness | None
     """The verdict at its start, once it has begun."""
+    status: RoomStatus | None
+    """How its room is now, when this is the course that the room is judged for."""
     begun: bool
     over: bool
 
@@ -74,6 +78,8 @@ def today(
         if gemeinde:
             query = query.where(Site.municipality == gemeinde)
         rows = session.exec(query).all()
+        rooms = readiness.overview(session, now, request.app.state.settings, visitor.sites)
+        judged = {one.course.id: one for one in rooms if one.course}
         runs = _runs_of(session, [course.id for course, *_ in rows if course.id is not None])
         by_hand = session.exec(
             select(ResetRun, Device)
@@ -94,6 +100,7 @@ def today(
             site,
             Resets(in_order(runs.get(course.id or 0, []))),
             frozen,
+            judged.get(course.id),
             begun=course.start <= now,
             over=course.end <= now,
         )

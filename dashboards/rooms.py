@@ -21,6 +21,7 @@ from inventory import (
     Report,
     ReportState,
     ResetRun,
+    RunState,
     Verdict,
 )
 from inventory.db import reading
@@ -129,6 +130,7 @@ def room(request: Request, room_id: str, visitor: Visitor = Depends(signed_in)) 
         courses=courses,
         reports=reports,
         resets=Resets(in_order(runs)),
+        run_of={device.id: run for run, device in runs if run.state != RunState.DROPPED},
     )
 
 

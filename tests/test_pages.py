@@ -13,6 +13,7 @@ from inventory import (
     DeviceState,
     Feed,
     Readiness,
+    ResetRun,
     Room,
     Site,
     Verdict,
@@ -118,6 +119,19 @@ def test_the_room_page_shows_every_reason_device_and_reset(anywhere: House) -> N
     for number in range(1, 7):
         assert f"/geraet/ahlendorf-1-laptop-{number}" in text
     assert "morgen, 11:00–12:30" in text
+    marks = re.findall(r'class="device__mark[^"]*">\s*<svg.*?</svg>\s*([^<]*)<', text, re.S)
+    assert {"geprüft 08:44", "nicht bewiesen", "wird gerade zurückgesetzt"} <= set(marks)
+
+
+def test_the_room_page_says_what_is_tried_again(house: House) -> None:
+    with session(house.engine) as opened:
+        run = opened.exec(
+            select(ResetRun).where(ResetRun.device_id == "ahlendorf-1-tablet-1")
+        ).one()
+        run.reason, run.attempts = "in_use", 1
+    text = house.browser("ida").get("/raum/ahlendorf-1").text
+    assert text.count("noch nicht bewiesen, wird wiederholt") == 1
+    assert text.count("wird noch zurückgesetzt") == 2
 
 
 def test_the_device_page_shows_facts_in_human_units(house: House) -> None:
@@ -143,6 +157,7 @@ def test_today_shows_courses_their_resets_and_why(anywhere: House) -> None:
     assert text.index("08:30") < text.index("09:23") < text.index("14:00") < text.index("17:00")
     assert "Das Ende wurde nie gemeldet." in text
     assert "fällt aus" in text
+    assert text.count("Voraussichtlich:") == 2
     assert text.count("läuft jetzt") == 1
     anywhere.clock.wait(hours=2)
     later = anywhere.browser("anna").get("/heute").text
