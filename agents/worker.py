@@ -120,6 +120,15 @@ class Worker:
             self._answer(order.site, outcome)
 
     async def _carry_out(self, order: Order, ack: Callable[[], Awaitable[None]]) -> None:
+        assert self._journal
+        accepted = self._outcome(order, Step.ACCEPTED, started_at=self._clock.now())
+        self._journal.note(accepted, order)  # on disk before the device is touched
+        self._answer(order.site, accepted)
+        await ack()
+        # Disk and bus may have taken their time: from this last check on nothing is waited for.
+        if reason := self._refusal(order):
+            self._say(order, Step.REFUSED, reason=reason)
+            return
         roster = self._roster(order.site)
         assert roster  # refused otherwise
         target = next(one for one in roster.targets if one.device == order.device)
@@ -127,11 +136,6 @@ class Worker:
         limit = order.max_runtime_s + MARGIN_S
         if start := next_start(order, roster, began):
             limit = min(limit, (start - began).total_seconds())
-        accepted = self._outcome(order, Step.ACCEPTED, started_at=began)
-        assert self._journal
-        self._journal.note(accepted, order)  # on disk before the device is touched
-        self._answer(order.site, accepted)
-        await ack()
         try:
             driver = self._drivers.get(target.driver)
             if driver is None:

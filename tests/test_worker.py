@@ -107,6 +107,20 @@ async def test_a_course_that_appears_while_an_order_waits_is_respected(bench: Be
 
 
 @on_bench
+async def test_a_bus_that_is_slow_to_take_the_acknowledgement_delays_no_reset_into_a_course(
+    bench: Bench,
+) -> None:
+    async def slowly() -> None:
+        bench.time.seconds += 45
+
+    order = an_order(not_after=minutes(0.5))
+    await bench.worker.handle(order, slowly)
+    await bench.worker.handle(order, slowly)  # and it comes again
+    assert bench.steps == [("accepted", ""), ("refused", "expired")] * 2
+    assert bench.device.resets == []
+
+
+@on_bench
 async def test_the_poller_is_kept_out_until_the_look_is_done(bench: Bench) -> None:
     bench.device.gate.clear()
     sent = bench.send(an_order(settle_s=10))
