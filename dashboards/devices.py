@@ -9,9 +9,10 @@ from markupsafe import Markup
 from sqlmodel import Session, col, func, select
 
 from dashboards import words
+from dashboards.evidence import points
 from dashboards.finding import find_device
 from dashboards.history import strip
-from dashboards.view import page, refusal
+from dashboards.view import language_of, page, refusal, translations
 from fleet import resets
 from fleet.auth import Action, Visitor, posted, signed_in
 from inventory import (
@@ -66,7 +67,8 @@ def _device_page(
         ).all()
         first = _first_heard(opened, device_id, state)
         runs = opened.exec(
-            select(ResetRun, Course)
+            select(ResetRun, Course, Recipe)
+            .join(Recipe, col(Recipe.id) == col(ResetRun.recipe_id))
             .outerjoin(Course, col(Course.id) == col(ResetRun.course_id))
             .where(ResetRun.device_id == device_id)
             .order_by(col(ResetRun.planned_at).desc(), col(ResetRun.id))
@@ -78,6 +80,7 @@ def _device_page(
             .order_by(col(Report.reported_at).desc())
             .limit(20)
         ).all()
+    language = language_of(request)
     current = (state.health if state else Health.UNKNOWN).value
     return page(
         request,
@@ -99,7 +102,10 @@ def _device_page(
         strips=[strip(flips, current, now, days, first) for days in (1, 7)],
         first=first,
         changes=list(reversed(flips)),
-        runs=runs,
+        runs=[
+            (run, course, points(run, used, language, translations(language).gettext))
+            for run, course, used in runs
+        ],
         reports=reports,
         services=SERVICE_CHOICES,
         may_reset=visitor.can(Action.RESET) and recipe is not None,
