@@ -9,15 +9,15 @@ from datetime import datetime
 from typing import Any
 
 import prometheus_client
-from sqlalchemy import Engine, insert
+from sqlalchemy import Engine
 from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlmodel import Session, SQLModel, col, select
+from sqlmodel import Session, col, select
 
+import inventory
 from agents.bus import BadMessage, Bus, Delivery, decode
 from agents.messages import Heartbeat, Outcome, Reading
 from fleet.health.folding import AHEAD, Report, clean, fold, set_back, text, used_since_clean
 from fleet.health.judging import (
-    STATE,
     Known,
     State,
     expected_of,
@@ -30,9 +30,9 @@ from fleet.health.judging import (
 )
 from fleet.resets import apply_outcome
 from fleet.settings import Settings
-from inventory import AgentContact, Site
+from inventory import AgentContact, DeviceState, Site
 from inventory.db import session
-from inventory.upsert import upsert
+from inventory.upsert import insert, upsert
 
 __all__ = ["Applied", "apply", "clean", "rejudge", "run"]
 
@@ -141,9 +141,9 @@ def _store(
                 flips.append(flip)
             changed.append(state)
     if changed:
-        session.execute(upsert(session, STATE), changed)
+        session.execute(upsert(session, DeviceState), changed)
     if kept:
-        session.execute(insert(SQLModel.metadata.tables["reading"]), kept)
+        session.execute(insert(session, inventory.Reading), kept)
     write_flips(session, flips)
     done.kept, done.flips = len(kept), len(flips)
 
@@ -170,8 +170,7 @@ def _contact(session: Session, beats: Collection[Heartbeat], done: Applied) -> N
         if site in known
     ]
     if rows:
-        table = SQLModel.metadata.tables[str(AgentContact.__tablename__)]
-        session.execute(upsert(session, table, newer="at"), rows)
+        session.execute(upsert(session, AgentContact, newer="at"), rows)
 
 
 class _Intake:

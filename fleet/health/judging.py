@@ -5,15 +5,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Engine, RowMapping, insert, select, update
-from sqlmodel import Session, SQLModel, col
+from sqlalchemy import Engine, RowMapping, select, update
+from sqlmodel import Session, col
 
 from fleet.health import Expected, Judgement, expectation, judge
 from fleet.settings import Settings
-from inventory import Course, Device, DeviceKind, Flip, Health, Room, Service, Subject
+from inventory import Course, Device, DeviceKind, DeviceState, Flip, Health, Room, Service, Subject
 from inventory.db import reading, session
+from inventory.upsert import insert, table_of
 
-STATE = SQLModel.metadata.tables["device_state"]
+STATE = table_of(DeviceState)
 """Read and written in bulk, as a table: row-by-row objects cost thirty times as much."""
 
 State = dict[str, Any]
@@ -120,7 +121,7 @@ def settle(
 def write_flips(session: Session, flips: Iterable[dict[str, Any]]) -> None:
     rows = list(flips)
     if rows:
-        session.execute(insert(SQLModel.metadata.tables[str(Flip.__tablename__)]), rows)
+        session.execute(insert(session, Flip), rows)
 
 
 def rejudge(engine: Engine, now: datetime, settings: Settings) -> int:

@@ -5,11 +5,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, case, exists, extract, func, select
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlmodel import Session, SQLModel, col
+from sqlmodel import Session, col
 
 from inventory import OPEN_STATES, Course, Device, ResetRun, Room, Tally
-from inventory.upsert import upsert
+from inventory.upsert import insert, insert_missing, upsert
 
 SETTLED = timedelta(days=2)
 """Runs planned longer ago are final, and are counted into the table `tally` once and for all."""
@@ -62,26 +61,22 @@ def settle(session: Session, now: datetime) -> None:
         {"counter": key[0], "labels": "\n".join(key[1:]), "value": value}
         for key, value in added.items()
     ]
-    table = SQLModel.metadata.tables[str(Tally.__tablename__)]
-    dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
     if rows:
-        add = dialect.insert(table)
+        add = insert(session, Tally)
         add = add.on_conflict_do_update(
             index_elements=["counter", "labels"],
-            set_={"value": table.c.value + add.excluded["value"]},
+            set_={"value": col(Tally.value) + add.excluded["value"]},
         )
         session.execute(add, rows)
     session.execute(
-        upsert(session, table), [{"counter": _HORIZON, "labels": "", "value": until.timestamp()}]
+        upsert(session, Tally), [{"counter": _HORIZON, "labels": "", "value": until.timestamp()}]
     )
 
 
 def _locked_horizon(session: Session) -> datetime:
     """Up to when runs are counted in the table; nobody else counts until the transaction ends."""
-    table = SQLModel.metadata.tables[str(Tally.__tablename__)]
-    dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
     session.execute(
-        dialect.insert(table).on_conflict_do_nothing(),
+        insert_missing(session, Tally),
         [{"counter": _HORIZON, "labels": "", "value": 0.0}],
     )
     value = session.execute(

@@ -9,13 +9,13 @@ from datetime import UTC, datetime, timedelta
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import Engine, func
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlmodel import Session, SQLModel, col, select
+from sqlmodel import Session, col, select
 
 from fleet.readiness.roomdata import Facts, load, running_or_next
 from fleet.readiness.verdict import REASONS, Judgement, Lesson, Reason, judge_room
 from fleet.settings import Settings
 from inventory import Course, Flip, Readiness, Room, Site, Subject, Verdict
+from inventory.upsert import insert_missing
 
 __all__ = [
     "REASONS",
@@ -196,10 +196,7 @@ def _write(session: Session, judged: Iterable[tuple[Course, Judgement]], now: da
         for course, judgement in judged
     ]
     if rows:
-        table = SQLModel.metadata.tables[str(Readiness.__tablename__)]
-        on_postgresql = session.get_bind().dialect.name == "postgresql"
-        insert = postgresql.insert(table) if on_postgresql else sqlite.insert(table)
-        session.execute(insert.on_conflict_do_nothing(), rows)
+        session.execute(insert_missing(session, Readiness), rows)
 
 
 def recent(session: Session, now: datetime, settings: Settings) -> list[RoomStatus]:

@@ -11,8 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import delete, exists, update
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlmodel import Session, SQLModel, col, select
+from sqlmodel import Session, col, select
 
 from fleet.resets.dispatch import claim
 from fleet.resets.outcomes import apply_outcome, expire
@@ -22,6 +21,7 @@ from fleet.resets.window import Window, obstacle, window
 from fleet.settings import Settings
 from fleet.timetable import busy, trusted_until
 from inventory import OPEN_STATES, Course, Device, Recipe, ResetRun, RunState, Service
+from inventory.upsert import insert_missing
 
 __all__ = [
     "REFUSALS",
@@ -87,10 +87,7 @@ def plan(session: Session, now: datetime, settings: Settings) -> None:
     _adjust(session, wanted, known, now)
     rows = [_row(each, now) for key, each in wanted.items() if key not in known]
     if rows:
-        table = SQLModel.metadata.tables[str(ResetRun.__tablename__)]
-        on_postgresql = session.get_bind().dialect.name == "postgresql"
-        insert = postgresql.insert(table) if on_postgresql else sqlite.insert(table)
-        session.execute(insert.on_conflict_do_nothing(), rows)
+        session.execute(insert_missing(session, ResetRun), rows)
 
 
 def _drop_stale(session: Session, now: datetime) -> None:

@@ -3,13 +3,13 @@
 from datetime import datetime, timedelta
 
 from sqlalchemy import case, exists, update
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlmodel import Session, SQLModel, col, select
+from sqlmodel import Session, col, select
 
 from agents.messages import Outcome, Step
 from fleet.resets.proof import evidence, verify
 from fleet.resets.runs import ANSWER_MARGIN, look_due, move, move_all, retry
 from inventory import DeviceState, Health, Recipe, ResetRun, RunState
+from inventory.upsert import insert
 
 UNDER_WAY = (RunState.ORDERED, RunState.ACTED)
 PROVABLE = (*UNDER_WAY, RunState.PLANNED, RunState.UNKNOWN)
@@ -113,17 +113,15 @@ def _mark_clean(session: Session, run: ResetRun, at: datetime) -> None:
     )
     if session.scalar(select(newer)):
         return
-    table = SQLModel.metadata.tables[str(DeviceState.__tablename__)]
-    on_postgresql = session.get_bind().dialect.name == "postgresql"
-    insert = postgresql.insert(table) if on_postgresql else sqlite.insert(table)
     proof = {"clean_run_id": run.id, "clean_at": at}
     first = {"device_id": run.device_id, "taken_at": at, "reachable": True, **proof}
     empty = {"problem": "", "detail": "", "facts": {}, "failures": 0, "reason": ""}
+    row = insert(session, DeviceState).values(**first, **empty, health=Health.UNKNOWN)
     session.execute(
-        insert.values(**first, **empty, health=Health.UNKNOWN).on_conflict_do_update(
+        row.on_conflict_do_update(
             index_elements=["device_id"],
             set_=proof,
-            where=table.c.clean_at.is_(None) | (table.c.clean_at < at),
+            where=col(DeviceState.clean_at).is_(None) | (col(DeviceState.clean_at) < at),
         )
     )
 
