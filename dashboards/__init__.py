@@ -7,12 +7,13 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from dashboards import about, caretaker, devices, reports, resets, rooms, signin
+from dashboards import about, caretaker, devices, feeds, reports, resets, rooms, signin
 from dashboards.errors import register_errors
 from dashboards.limits import Limits
 
 routers = [
     rooms.router,
+    feeds.router,
     devices.router,
     resets.router,
     reports.router,

@@ -7,12 +7,12 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import HTMLResponse
 from sqlmodel import Session, col, select
 
-from dashboards import words
+from dashboards import feeds, words
 from dashboards.finding import Freshness, find_room, freshness, in_order, municipalities
 from dashboards.resets import Resets
 from dashboards.view import page
 from fleet import readiness
-from fleet.auth import Visitor, signed_in
+from fleet.auth import Action, Visitor, signed_in
 from inventory import (
     Course,
     Device,
@@ -95,7 +95,9 @@ def _matches(one: readiness.RoomStatus, text: str, municipality: str, verdict: s
 
 
 @router.get("/raum/{room_id}")
-def room(request: Request, room_id: str, visitor: Visitor = Depends(signed_in)) -> HTMLResponse:
+def room(
+    request: Request, room_id: str, visitor: Visitor = Depends(signed_in), hinweis: str = ""
+) -> HTMLResponse:
     now = request.app.state.clock()
     with reading(request.app.state.engine) as session:
         found, site = find_room(session, room_id, visitor)
@@ -119,12 +121,15 @@ def room(request: Request, room_id: str, visitor: Visitor = Depends(signed_in)) 
         ).all()
         runs = _runs_for(session, status.course)
         fresh = freshness(session, [site.id]).get(found.id, Freshness())
+        troubled = feeds.troubled(session, found) if visitor.can(Action.EDIT) else []
     return page(
         request,
         "room.html",
         visitor=visitor,
+        hint=hinweis,
         status=status,
         fresh=fresh,
+        troubled=troubled,
         groups=by_kind(devices),
         reported={device.id for _, device in reports},
         courses=courses,

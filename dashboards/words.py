@@ -252,6 +252,10 @@ RECIPE = {
 
 MESSAGES = {
     "reset_requested": N_("Die Zurücksetzung ist geplant. Unten sehen Sie, wie weit sie ist."),
+    "timetable_confirmed": N_(
+        "Danke. Der Stundenplan wird gleich neu gelesen. Danach gilt, was darin steht."
+    ),
+    "timetable_fine": N_("Hier gibt es nichts mehr zu bestätigen."),
     "service_set": N_("Der Einsatz-Zustand ist geändert."),
     "report_set": N_("Die Meldung ist geändert."),
     "signed_out": N_("Sie sind abgemeldet."),
