@@ -53,18 +53,39 @@ class Kind:
     driver: str
     credential: str
     models: tuple[str, ...]
+    """What the simulator plays."""
     count: int
+    written: tuple[str, ...] = ()
+    """What the inventory says, one for each of `models`. Without: the device says it itself."""
 
 
 KINDS = (
-    Kind("laptop", "pc", "Laptop", "ssh", "demo-laptop", ("Laptop 14 Zoll",), 10),
-    Kind("tablet", "tab", "Tablet", "kiosk", "demo-tablet", ("Tablet 10 Zoll",), 5),
-    Kind("projector", "beamer", "Beamer", "pjlink", "demo-projector", ("EB-992F",), 1),
+    Kind("laptop", "pc", "Laptop", "ssh", "demo-laptop", ("",), 10),
+    Kind("tablet", "tab", "Tablet", "kiosk", "demo-tablet", ("Tablet",), 5, ("Galaxy Tab A9+",)),
     Kind(
-        "access_point", "ap", "WLAN", "snmp", "demo-snmp", ("unifi-ap", "aruba-ap", "openwrt-ap"), 2
+        "projector",
+        "beamer",
+        "Beamer",
+        "pjlink",
+        "demo-projector",
+        ("EB-992F",),
+        1,
+        ("Epson EB-992F",),
     ),
-    Kind("switch", "switch", "Switch", "snmp", "demo-snmp", ("switch-poe",), 1),
-    Kind("printer", "drucker", "Drucker", "snmp", "demo-snmp", ("printer",), 1),
+    Kind(
+        "access_point",
+        "ap",
+        "WLAN",
+        "snmp",
+        "demo-snmp",
+        ("unifi-ap", "aruba-ap", "openwrt-ap"),
+        2,
+        ("UniFi U6 Lite", "Aruba AP-505", "TP-Link Archer C7"),
+    ),
+    Kind("switch", "switch", "Switch", "snmp", "demo-snmp", ("switch-poe",), 1, ("EdgeSwitch 24",)),
+    Kind(
+        "printer", "drucker", "Drucker", "snmp", "demo-snmp", ("printer",), 1, ("HP LaserJet M454",)
+    ),
 )
 
 
@@ -116,8 +137,16 @@ class DemoDevice:
         return f"{self.place.room}-{self.kind.short}-{self.number:02}"
 
     @property
+    def _choice(self) -> int:
+        return (self.place.number + self.number) % len(self.kind.models)
+
+    @property
     def model(self) -> str:
-        return self.kind.models[(self.place.number + self.number) % len(self.kind.models)]
+        return self.kind.models[self._choice]
+
+    @property
+    def written_model(self) -> str:
+        return self.kind.written[self._choice] if self.kind.written else ""
 
     @property
     def serial(self) -> str:
@@ -132,7 +161,7 @@ class DemoDevice:
             "room": self.place.room,
             "kind": self.kind.kind,
             "name": f"{self.kind.name} {self.number}",
-            "model": self.model,
+            "model": self.written_model,
             "serial": self.serial,
             "driver": self.kind.driver,
             "address": "127.0.0.1",
@@ -266,6 +295,8 @@ def greeting(link: str, folder: Path) -> str:
     then everything is reset, and meanwhile an access point falls silent and comes back,
   • in Wiesbrunn a laptop whose reset leaves traces (the proof finds them), one that is still in
     use, and a projector whose lamp is at its end: the room is not simply "ready".
+  Every device's page links to the form behind the code on its label ("Formular ansehen"): report
+  a fault there as a caretaker would, and see it arrive.
 
   What it keeps lies in {folder}. Stop with Ctrl+C.
 """
