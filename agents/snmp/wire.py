@@ -2,10 +2,13 @@
 
 import asyncio
 import contextlib
+import logging
 import socket
+import struct
 from collections import defaultdict
 from typing import Any
 
+from pyasn1.error import PyAsn1Error  # type: ignore[import-untyped]
 from pysnmp.carrier.asyncio.dgram.base import DgramAsyncioProtocol
 from pysnmp.carrier.asyncio.dgram.udp import UdpAsyncioTransport
 from pysnmp.carrier.asyncio.dgram.udp6 import Udp6AsyncioTransport
@@ -15,7 +18,14 @@ from pysnmp.proto.errind import ErrorIndication
 from agents.driver import Garbled, Unreachable
 from agents.snmp.message import Answer, Heard, Manner, Peer, Question
 
+log = logging.getLogger(__name__)
+
 _TRANSPORTS = {socket.AF_INET: UdpAsyncioTransport, socket.AF_INET6: Udp6AsyncioTransport}
+_UNREADABLE = (
+    *(PySnmpError, PyAsn1Error, struct.error),
+    *(ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError),
+)
+"""What pysnmp and pyasn1 raise on hostile bytes; their own errors are only a part of it."""
 _BUFFER = 16 * 2**20
 """With the kernel's default a few hundred answers at once overflow the socket and are lost."""
 _SO_RCVBUFFORCE = 33
@@ -115,9 +125,12 @@ class Wire:
 
 
 def _opened(manner: Manner, data: bytes) -> Heard | tuple[int, None]:
-    with contextlib.suppress(Exception):  # hostile bytes make pysnmp and pyasn1 raise anything
+    """One datagram, whoever sent it; what cannot be read is no answer."""
+    try:
         return manner.open(data) or (0, None)
-    return 0, None
+    except _UNREADABLE as error:
+        log.debug("a datagram that cannot be read: %r", error)
+        return 0, None
 
 
 def _unread(sock: socket.socket) -> bool:
