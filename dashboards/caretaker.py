@@ -82,6 +82,8 @@ def send(
 ) -> HTMLResponse | RedirectResponse:
     """Keep one report, however often the same form is sent."""
     values = {"problem": problem, "impact": impact, "text": text, "contact": contact}
+    # PostgreSQL holds no NUL, and a report is worth more than a stray character in it.
+    values = {name: value.replace("\0", "") for name, value in values.items()}
     if not SUBMISSION.fullmatch(submission):
         submission = secrets.token_urlsafe(16)
     with reading(request.app.state.engine) as opened:

@@ -1,13 +1,18 @@
 """Error pages in the look of the others; scripts get the same as JSON."""
 
+import logging
+
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from sqlalchemy.exc import DataError
 from starlette.exceptions import HTTPException
 
 from dashboards.view import page
 from dashboards.words import N_
 from fleet.auth import visitor_of
+
+log = logging.getLogger(__name__)
 
 TEXTS = {
     403: (
@@ -37,6 +42,7 @@ def register_errors(app: FastAPI) -> None:
     """Answer 403, 404, 405, 422 and 500 with a page; below /api/ with JSON."""
     app.add_exception_handler(HTTPException, _expected)
     app.add_exception_handler(RequestValidationError, _unfit)
+    app.add_exception_handler(DataError, _unstorable)
     app.add_exception_handler(Exception, _unexpected)
 
 
@@ -56,6 +62,13 @@ def _unfit(request: Request, error: Exception) -> Response:
         body = {"title": "The request does not fit.", "status": 422, "problems": problems}
         return JSONResponse(body, 422)
     return _answer(request, 422, "", {})
+
+
+def _unstorable(request: Request, error: Exception) -> Response:
+    """Something was asked for that no row can hold, as a NUL on PostgreSQL: the asker's fault."""
+    assert isinstance(error, DataError)
+    log.warning("%s asks for what cannot be stored: %s", request.url.path, error.orig)
+    return _answer(request, 422, "The request does not fit.", {})
 
 
 def _unexpected(request: Request, _error: Exception) -> Response:

@@ -7,6 +7,7 @@ from fastapi import HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
+from sqlalchemy.exc import DataError
 
 from fleet import resets
 from fleet.api.shapes import Fault
@@ -33,6 +34,8 @@ class FaultRoute(APIRoute):
                 answer = fault(error.status_code, str(error.detail))
                 answer.headers.update(error.headers or {})
                 return answer
+            except DataError:  # as a NUL on PostgreSQL: no row can hold it
+                return fault(422, "The request is not understood.", "invalid")
             except resets.ResetRefused as refused:
                 return fault(409, "The device is not reset now.", refused.code)
 
