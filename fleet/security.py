@@ -45,7 +45,7 @@ class Guard:
             await self._app(scope, receive, send)
             return
         taken = 0
-        begun = False
+        begun = refusing = False
 
         async def receive_limited() -> Message:
             nonlocal taken
@@ -58,6 +58,9 @@ class Guard:
         async def send_guarded(message: Message) -> None:
             nonlocal begun
             if message["type"] == "http.response.start":
+                # The framework turns any failure to read a body into an answer of its own.
+                if taken > MAX_BODY and not refusing:
+                    raise TooLarge
                 begun = True
                 headers = MutableHeaders(scope=message)
                 for name, value in self._headers.items():
@@ -71,6 +74,7 @@ class Guard:
         except TooLarge:
             if begun:
                 raise
+            refusing = True
             answer = PlainTextResponse("The request is too large.", 413)
             await answer(scope, receive, send_guarded)
 
