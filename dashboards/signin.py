@@ -23,7 +23,10 @@ WEAK = words.N_("Das Kennwort ist zu kurz oder gleicht dem Namen.")
 
 def onward_path(target: str) -> str:
     """Where to go after signing in: only ever a page of our own."""
-    parts = urlsplit(target)
+    try:
+        parts = urlsplit(target)
+    except ValueError:
+        return "/"
     ours = not parts.scheme and not parts.netloc and target.startswith("/")
     return target if ours and not target.startswith(("//", "/\\")) else "/"
 
