@@ -66,14 +66,14 @@ class Point:
 def points(
     run: ResetRun, recipe: Recipe | None, language: str, translate: Callable[[str], str]
 ) -> list[Point]:
-    """What the run's look was held against, point by point; empty when it was only to answer.
+    """What the run's look was held against, what is wrong first; empty when it was only to answer.
 
     A recipe may have been changed since: what a proved run does not show by it is left out.
     """
     if recipe is None or not run.evidence:
         return []
     wrong = {each.fact for each in verify(recipe.expects, run.evidence, run.order_id or "")}
-    shown = words.fact_names(recipe.expects)
+    shown = sorted(words.fact_names(recipe.expects), key=lambda fact: fact not in wrong)
     if run.state is RunState.VERIFIED:
         shown = [fact for fact in shown if fact not in wrong]
     return [

@@ -192,6 +192,8 @@ def test_mistakes_are_named_on_top_and_at_the_field(house: House, script: bool) 
         assert page.title().startswith("Fehler:")
         assert page.inner_text("#problem-error").strip() == "Wählen Sie, was kaputt ist."
         assert page.get_attribute("#problem-group", "aria-describedby") == "problem-error"
+        page.set_viewport_size({"width": 360, "height": 740})
+        assert too_wide(page) <= 0
         page.click("#errors a >> nth=0")
         assert page.url.endswith("#problem")
         if script:
