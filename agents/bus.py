@@ -31,6 +31,10 @@ class BusAway(Exception):
     """The courier cannot take the message now; try again later."""
 
 
+class NotSent(BusAway):
+    """And it is certain that nothing of the message left this machine."""
+
+
 def encode(message: Roster | Order | Reading | Outcome | Heartbeat) -> bytes:
     """JSON, compressed by zlib when it is long."""
     data = message.model_dump_json().encode()

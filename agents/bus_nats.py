@@ -36,7 +36,7 @@ from nats.js.api import (
     StreamConfig,
 )
 
-from agents.bus import BusAway, Delivery, check_subject
+from agents.bus import BusAway, Delivery, NotSent, check_subject
 from agents.credentials import CredentialProblem, Credentials
 
 log = logging.getLogger(__name__)
@@ -129,7 +129,7 @@ class NatsBus:
     async def publish(self, subject: str, data: bytes) -> None:
         check_subject(subject)
         if not self._client.is_connected:
-            raise BusAway("not connected")
+            raise NotSent("not connected")
         try:
             await self._prepare()
             await self._client.jetstream().publish(subject, data, timeout=5)

@@ -15,7 +15,7 @@ from prometheus_client import Gauge
 from sqlalchemy import Engine
 from sqlmodel import select
 
-from agents.bus import Bus, BusAway, encode
+from agents.bus import Bus, BusAway, NotSent, encode
 from agents.messages import Order
 from fleet import intake, metrics, readiness, resets, retention, roster, timetable
 from fleet.embedded import EmbeddedAgents
@@ -64,18 +64,33 @@ async def plan_resets(service: Service) -> None:
 
 async def send_orders(service: Service) -> None:
     """Claim what is due, and publish only after the claim is committed: a lost order times out
-    and is tried again, an order without a row could not be judged."""
+    and is tried again, an order without a row could not be judged. What certainly did not leave is
+    given back at once."""
 
     def claim() -> list[Order]:
         with session(service.engine) as opened:
             return resets.claim(opened, service.clock(), service.settings)
 
-    orders = await asyncio.to_thread(claim)
-    if orders:
-        # An agent refuses what its own copy of the calendar does not allow: let it have today's.
-        await publish_rosters(service)
-    for order in orders:
-        await service.bus.publish(f"order.{order.site}", encode(order))
+    def give_back() -> None:
+        with session(service.engine) as opened:
+            resets.give_back(opened, unsent, service.clock())
+
+    unsent = await asyncio.to_thread(claim)
+    try:
+        if unsent:
+            # An agent refuses what its own copy of the calendar does not allow: let it have
+            # today's.
+            await publish_rosters(service)
+        while unsent:
+            order = unsent.pop(0)
+            try:
+                await service.bus.publish(f"order.{order.site}", encode(order))
+            except NotSent:
+                unsent.insert(0, order)
+                raise
+    finally:
+        if unsent:
+            await asyncio.to_thread(give_back)
 
 
 async def publish_rosters(service: Service) -> None:

@@ -13,10 +13,10 @@ from typing import Any
 from sqlalchemy import delete, exists, update
 from sqlmodel import Session, col, select
 
-from fleet.resets.dispatch import claim
+from fleet.resets.dispatch import claim, give_back
 from fleet.resets.outcomes import apply_outcome, expire
 from fleet.resets.proof import Mismatch, verify
-from fleet.resets.runs import move_all
+from fleet.resets.runs import length, move_all
 from fleet.resets.window import Window, obstacle, window
 from fleet.settings import Settings
 from fleet.timetable import busy, trusted_until
@@ -30,6 +30,7 @@ __all__ = [
     "apply_outcome",
     "claim",
     "expire",
+    "give_back",
     "plan",
     "request",
     "verify",
@@ -136,7 +137,7 @@ def _wanted(session: Session, now: datetime, settings: Settings) -> Iterator[_Wa
     ):
         recipe = recipes[str(recipe_id)]
         lead = _lead(recipe, settings)
-        runtime = timedelta(seconds=recipe.max_runtime_s)
+        runtime = length(recipe)
         for course in coming[room]:
             if course.id is not None and course.start - lead <= now:
                 bounds = window(
@@ -259,7 +260,7 @@ def request(
         raise ResetRefused("no_recipe")
     if device.room_id not in trusted_until(session, [device.room_id], now):
         raise ResetRefused("calendar_in_doubt")
-    runtime = timedelta(seconds=recipe.max_runtime_s)
+    runtime = length(recipe)
     grace = timedelta(seconds=settings.reset_grace_s)
     courses = busy(session, [device.room_id], now - grace, now + HORIZON)
     if reason := obstacle(courses, now, runtime=runtime, settings=settings):

@@ -10,7 +10,7 @@ from sqlalchemy import Row, and_, func, or_, select, update
 from sqlmodel import Session, col
 
 from agents.messages import Order
-from fleet.resets.runs import ORDER_VALID, answer_due, check
+from fleet.resets.runs import ORDER_VALID, answer_due, check, length
 from fleet.resets.window import next_start, obstacle
 from fleet.settings import Settings
 from fleet.timetable import busy, trusted_until
@@ -18,6 +18,8 @@ from inventory import Course, Device, Recipe, ResetRun, Room, RunState, Service,
 
 AT_ONCE_SITE = 30
 """So many resets may be on their way at one site. A room's devices go all at once."""
+BUS_PAUSE = timedelta(seconds=10)
+"""Until the next try when the bus is away."""
 HORIZON = timedelta(days=2)
 UNDER_WAY = (RunState.ORDERED, RunState.ACTED)
 
@@ -47,10 +49,9 @@ def claim(session: Session, now: datetime, settings: Settings) -> list[Order]:
     devices, load = _under_way(session)
     sendable, waiting = [], defaultdict(list)
     for run in runs:
-        runtime = timedelta(seconds=run.Recipe.max_runtime_s)
         held_up = (
             ("calendar_in_doubt" if run.room_id not in believed else "")
-            or obstacle(courses[run.room_id], now, runtime=runtime, settings=settings)
+            or obstacle(courses[run.room_id], now, runtime=length(run.Recipe), settings=settings)
             or ("busy" if run.device_id in devices else "")
             or ("site_busy" if load[run.site_id] >= AT_ONCE_SITE else "")
         )
@@ -67,13 +68,32 @@ def claim(session: Session, now: datetime, settings: Settings) -> list[Order]:
     return [order for run, order in sendable if run.id in taken]
 
 
+def give_back(session: Session, orders: Sequence[Order], now: datetime) -> None:
+    """Plan again what was claimed but certainly never left: no device heard of it, so it is no
+    attempt, and nobody need wait for an answer."""
+    check(RunState.ORDERED, RunState.PLANNED)
+    session.execute(
+        update(ResetRun)
+        .where(col(ResetRun.order_id).in_([order.id for order in orders]))
+        .where(col(ResetRun.state) == RunState.ORDERED)
+        .values(
+            state=RunState.PLANNED,
+            attempts=col(ResetRun.attempts) - 1,
+            next_try_at=now + BUS_PAUSE,
+            deadline=col(ResetRun.not_after),
+            reason="",
+        )
+        .execution_options(synchronize_session=False)
+    )
+
+
 def _order(run: Row[Any], courses: Sequence[Course], now: datetime, settings: Settings) -> Order:
     following = next_start(courses, now)
     latest = min(run.not_after, now + ORDER_VALID)
     if following is not None:
         # A course that was put in since the run was planned.
-        busy_s = run.Recipe.max_runtime_s + settings.reset_buffer_s
-        latest = min(latest, following - timedelta(seconds=busy_s))
+        buffer = timedelta(seconds=settings.reset_buffer_s)
+        latest = min(latest, following - buffer - length(run.Recipe))
     return Order(
         id=f"{run.id}.{run.attempts + 1}",
         site=run.site_id,
