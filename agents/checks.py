@@ -46,4 +46,5 @@ def _complaints(order: Order, roster: Roster | None, now: datetime) -> Iterator[
     courses = [busy for busy in roster.busy if busy.room == order.room]
     yield "course_running", any(busy.start - EARLY <= now < busy.end for busy in courses)
     start = next_start(order, roster, now)
-    yield "too_late", start and start < now + timedelta(seconds=order.max_runtime_s)
+    length = timedelta(seconds=order.max_runtime_s + order.settle_s)
+    yield "too_late", start and start < now + length

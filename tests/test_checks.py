@@ -36,6 +36,8 @@ from tests.worker_bench import NOW, a_roster, an_order, busy, minutes
         ({}, {"busy": [busy(-30, 30, room="r2")]}, ""),
         ({}, {"busy": [busy(1.9, 30)]}, "too_late"),
         ({}, {"busy": [busy(2, 30)]}, ""),
+        ({"settle_s": 30}, {"busy": [busy(2.4, 30)]}, "too_late"),
+        ({"settle_s": 30}, {"busy": [busy(2.5, 30)]}, ""),
         ({"next_start": minutes(1.9)}, {}, "too_late"),
         ({"next_start": minutes(-1)}, {}, "too_late"),
         ({"next_start": minutes(2)}, {}, ""),

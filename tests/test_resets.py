@@ -248,6 +248,19 @@ def test_after_downtime_nothing_is_sent_that_could_run_into_the_course(
     assert [(run.state, run.reason) for run in runs(engine)] == [(RunState.EXPIRED, "too_late")]
 
 
+def test_the_pause_in_which_a_device_comes_back_is_over_before_the_course_too(
+    engine: Engine, now: datetime
+) -> None:
+    furnish(engine, now, laptops=1, recipe={"settle_s": 600})
+    add_course(engine, now + HOUR)
+    plan(engine, now, S)
+    (run,) = runs(engine)
+    assert run.not_after == now + HOUR - timedelta(seconds=S.reset_buffer_s + 120 + 600)
+    add_course(engine, now + 16 * MINUTE)  # put in since: 2 + 10 + 5 minutes no longer fit
+    assert claim(engine, now, S) == []
+    assert runs(engine)[0].reason == "too_close"
+
+
 # --- claiming ---
 
 
@@ -264,7 +277,7 @@ def test_an_order_carries_its_limits(engine: Engine, now: datetime) -> None:
     assert order.not_after == now + MINUTE, "an order that is long on its way is dead"
     assert run.deadline == order.not_after + timedelta(seconds=120 + 7 + 120)
     assert claim(engine, now, S) == []
-    end = now + HOUR - 7 * MINUTE
+    end = now + HOUR - timedelta(seconds=300 + 120 + 7)
     with session(engine) as opened:
         opened.execute(update(ResetRun).values(state=RunState.PLANNED))
     (order,) = claim(engine, end, S)

@@ -54,10 +54,15 @@ def move_all(
     )
 
 
+def length(recipe: Recipe) -> timedelta:
+    """How long a reset keeps a device from people at most: its own watchdog, and the pause in
+    which the device comes back."""
+    return timedelta(seconds=recipe.max_runtime_s + recipe.settle_s)
+
+
 def answer_due(started_by: datetime, recipe: Recipe) -> datetime:
     """When an order that is begun by then must have been answered."""
-    length = timedelta(seconds=recipe.max_runtime_s + recipe.settle_s)
-    return started_by + length + ANSWER_MARGIN
+    return started_by + length(recipe) + ANSWER_MARGIN
 
 
 def look_due(ended: datetime, recipe: Recipe) -> datetime:
