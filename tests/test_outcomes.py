@@ -2,6 +2,7 @@
 
 from datetime import datetime, timedelta
 from itertools import product
+from threading import Thread
 
 import pytest
 from sqlalchemy import Engine
@@ -9,6 +10,7 @@ from sqlmodel import select
 
 from agents.messages import Order, Step
 from fleet import resets
+from fleet.health.judging import lock_devices
 from fleet.settings import Settings
 from inventory import Course, DeviceState, ResetRun, RunState
 from inventory.db import reading, session
@@ -62,6 +64,26 @@ def test_the_way_of_a_good_reset(engine: Engine, order: Order, now: datetime) ->
     assert done.finished_at == ended + MINUTE
     assert done.evidence == {**CLEAN, "reset_id": order.id}
     assert proof(engine) == done.id
+
+
+def test_an_order_given_up_waits_for_the_intake_that_is_writing_the_device(
+    engine: Engine, order: Order, now: datetime
+) -> None:
+    late = now + HOUR
+
+    def give_up() -> None:
+        with session(engine) as opened:
+            resets.expire(opened, late)
+
+    other = Thread(target=give_up)
+    with session(engine) as opened:
+        lock_devices(opened, [order.device])
+        other.start()
+        other.join(0.5)
+        waited = other.is_alive()
+    other.join(10)
+    assert waited
+    assert run(engine).state is RunState.UNKNOWN
 
 
 def test_any_order_of_arrival_and_any_repetition_ends_the_same(

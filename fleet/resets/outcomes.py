@@ -6,6 +6,7 @@ from sqlalchemy import case, exists, update
 from sqlmodel import Session, col, select
 
 from agents.messages import Outcome, Step
+from fleet.health.judging import lock_devices
 from fleet.resets.proof import evidence, verify
 from fleet.resets.runs import ANSWER_MARGIN, look_due, move, move_all, retry
 from inventory import DeviceState, Health, Recipe, ResetRun, RunState
@@ -137,9 +138,11 @@ def expire(session: Session, now: datetime) -> None:
         now=now,
         reason=case((waited_for == "", "not_sent"), else_=waited_for),
     )
-    silent = select(ResetRun).where(
-        col(ResetRun.state).in_(UNDER_WAY), col(ResetRun.deadline) < now
-    )
+    overdue = col(ResetRun.state).in_(UNDER_WAY), col(ResetRun.deadline) < now
+    devices = session.exec(select(ResetRun.device_id).where(*overdue)).all()
+    # Before the runs, as the intake does, which would else write an older proof back.
+    lock_devices(session, devices)
+    silent = select(ResetRun).where(*overdue, col(ResetRun.device_id).in_(devices))
     for run in session.exec(silent.order_by(col(ResetRun.id)).with_for_update()).all():
         recipe = session.get_one(Recipe, run.recipe_id)
         _mark_touched(session, run)
