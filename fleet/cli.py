@@ -7,16 +7,19 @@ import secrets
 import shutil
 import socket
 import time
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 import uvicorn
+from alembic.util import CommandError
 from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 from sqlalchemy import Engine
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlmodel import select
 
 from agents.__main__ import main as run_agent
@@ -69,10 +72,18 @@ def _setting(place: tuple[int | str, ...]) -> list[str]:
 
 def prepared(settings: Settings) -> Engine:
     """The database, migrated and with the built-in recipes in it."""
-    engine = open_engine(settings.database_url)
-    migrate(engine)
-    with session(engine) as opened:
-        ensure_recipes(opened)
+    try:
+        engine = open_engine(settings.database_url)
+        migrate(engine)
+        with session(engine) as opened:
+            ensure_recipes(opened)
+    except (ValueError, ArgumentError) as error:
+        stop(f"FLEET_DB is no address of a database: {error}")
+    except OSError as error:
+        stop(f"The database's folder cannot be made: {error}")
+    except (DBAPIError, CommandError) as error:
+        said = str(error.orig if isinstance(error, DBAPIError) else error)
+        stop(f"The database cannot be used: {said.strip().splitlines()[0]}")
     return engine
 
 
@@ -82,14 +93,33 @@ def database() -> tuple[Engine, Settings]:
     return prepared(settings), settings
 
 
-def serve_until_stopped(settings: Settings, *, demo: bool = False) -> None:
-    uvicorn.run(
-        create_app(settings, demo=demo),
-        host=settings.host,
-        port=settings.port,
-        log_level="warning",
-        timeout_graceful_shutdown=3,
-    )
+def listening(settings: Settings) -> socket.socket:
+    """The port, taken before anything else begins: a service that nobody can reach must not
+    work, and must not void the invitation of the one that has the port."""
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        taken = socket.socket(family, kind)
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind(address)
+        taken.listen(2048)
+    except OSError as error:
+        stop(f"{settings.host}, port {settings.port}, cannot be listened on: {error.strerror}.")
+    return taken
+
+
+def serve_until_stopped(settings: Settings, port: socket.socket, *, demo: bool = False) -> None:
+    try:
+        app = create_app(settings, demo=demo)
+    except OSError as error:
+        stop(f"FLEET_HOME must be a folder to write to: {error}")
+    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=3)
+    server = uvicorn.Server(config)
+    with suppress(KeyboardInterrupt):
+        server.run([port])
+    if not server.started:
+        raise typer.Exit(1)
 
 
 def free_port(wanted: int) -> int:
@@ -109,7 +139,9 @@ def free_port(wanted: int) -> int:
 def serve() -> None:
     """Run the service: pages, API, metrics, clockwork, and (FLEET_BUS=local:) the agent."""
     log_to_stderr(logging.INFO)
-    engine, settings = database()
+    settings = load_settings()
+    port = listening(settings)
+    engine = prepared(settings)
     with session(engine) as opened:
         token = auth.first_invitation(opened, datetime.now(UTC))
     if token:
@@ -118,7 +150,7 @@ def serve() -> None:
             f"  {settings.public_url}/einladung/{token}",
             soft_wrap=True,
         )
-    serve_until_stopped(settings)
+    serve_until_stopped(settings, port)
 
 
 @main.command()
@@ -255,6 +287,7 @@ def demo(
     with simulation.simulated(folder, devices) as ports:
         file = simulation.write_region(folder, devices, ports, now)
         settings = simulation.settings(folder, free_port(port), devices)
+        port_taken = listening(settings)
         engine = prepared(settings)
         with session(engine) as opened:
             apply(opened, read_region(file, drivers=DRIVERS))
@@ -264,7 +297,7 @@ def demo(
             opened.flush()
             link = f"{settings.public_url}/einladung/{auth.invite(opened, admin, now)}"
         out.print(simulation.greeting(link, folder), soft_wrap=True, highlight=False)
-        serve_until_stopped(settings, demo=True)
+        serve_until_stopped(settings, port_taken, demo=True)
     out.print("The demo is over; nothing keeps running.")
 
 

@@ -5,8 +5,9 @@ import os
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 OTHERS = {"FLEET_TOKEN", "FLEET_TOKEN_FILE", "FLEET_CREDENTIALS_DIR", "FLEET_RECORDINGS"}
@@ -69,6 +70,30 @@ class Settings(BaseSettings):
                 hint = f"; did you mean {near[0]}?" if near else ""
                 raise ValueError(f"there is no setting {name}{hint}")
         return values
+
+    @field_validator("bus")
+    @classmethod
+    def _bus_is_known(cls, said: str) -> str:
+        parts = urlsplit(said)
+        nats = parts.scheme in ("nats", "tls", "ws", "wss") and parts.hostname
+        if said != "local:" and not nats:
+            raise ValueError("must be local: or nats://host:port")
+        return said
+
+    @field_validator("url")
+    @classmethod
+    def _url_leads_somewhere(cls, said: str) -> str:
+        parts = urlsplit(said)
+        if said and not (parts.scheme in ("http", "https") and parts.hostname):
+            raise ValueError("must begin with https:// or http:// and name a host")
+        return said
+
+    @field_validator("credentials")
+    @classmethod
+    def _credentials_are_there(cls, said: Path | None) -> Path | None:
+        if said is not None and not said.is_dir():
+            raise ValueError(f"there is no folder {said}")
+        return said
 
     @property
     def database_url(self) -> str:
