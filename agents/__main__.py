@@ -19,6 +19,8 @@ def main(arguments: list[str] | None = None, drivers: Table | None = None) -> in
     """
     asked = _parser().parse_args(arguments)
     logging.basicConfig(level=asked.log.upper(), format="%(levelname)s %(name)s %(message)s")
+    # One line for each request of each poll; ours tell of what changed.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
         asyncio.run(_serve(asked, drivers))
     except ValueError as error:
