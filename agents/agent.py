@@ -73,8 +73,8 @@ class Agent:
             try:
                 await self._work(drivers, journal)
             finally:
-                for driver in drivers.values():
-                    await driver.close()
+                closing = (driver.close() for driver in drivers.values())
+                await asyncio.gather(*closing, return_exceptions=True)
                 if journal:
                     journal.close()
 

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 
@@ -76,6 +76,12 @@ def _clock() -> datetime:
     return datetime.now(UTC)
 
 
+def _told(task: asyncio.Task[None]) -> None:
+    """Say at once that a task died of a bug; /healthz says it from then on."""
+    if not task.cancelled() and (error := task.exception()):
+        log.error("%s ended", task.get_name(), exc_info=error)
+
+
 def create_app(
     settings: Settings, clock: Callable[[], datetime] = _clock, *, demo: bool = False
 ) -> FastAPI:
@@ -96,6 +102,8 @@ def create_app(
         ]
         if settings.bus == "local:":
             service.agents = EmbeddedAgents(bus, settings.credentials, settings.home / "agents")
+        for task in tasks:
+            task.add_done_callback(_told)
         app.state.tasks = tasks
         scheduler = jobs.schedule(service)
         scheduler.start()
@@ -107,9 +115,7 @@ def create_app(
                 await service.agents.stop()
             for task in tasks:
                 task.cancel()
-            for task in tasks:
-                with suppress(asyncio.CancelledError):
-                    await task
+            await asyncio.gather(*tasks, return_exceptions=True)
             await bus.close()
             service.engine.dispose()
 

@@ -99,6 +99,10 @@ def test_broad_except_stands_only_around_one_poll_and_one_bus_message() -> None:
     assert sorted(broad) == ["agents/poller.py", "fleet/intake.py"]
 
 
+def test_nothing_is_swept_under_a_broad_suppress() -> None:
+    assert not [name(path) for path in CODE if "suppress(Exception" in path.read_text()]
+
+
 def test_imports_point_one_way() -> None:
     done = subprocess.run(
         [Path(sys.executable).parent / "lint-imports", "--no-cache"],

@@ -42,7 +42,6 @@ def projector() -> Iterator[tuple[Projector, int]]:
 
 
 def write_region(folder: Path, port: int, start: datetime) -> Path:
-    (folder / "credentials").mkdir()
     secret = folder / "credentials/beamer.json"
     secret.touch(0o600)
     secret.write_text(json.dumps({"password": "beamer-secret"}))
@@ -104,6 +103,7 @@ def test_from_a_projectors_socket_to_the_verdict(
 ) -> None:
     device, port = projector
     start = datetime.now(UTC) + timedelta(minutes=3)
+    (tmp_path / "credentials").mkdir()
     settings = Settings(
         home=tmp_path,
         credentials=tmp_path / "credentials",
