@@ -196,12 +196,15 @@ def export(
 ) -> None:
     """Write the whole region out, in the form that `fleet import` reads."""
     engine, _ = database()
-    with reading(engine) as opened:
-        if path.suffix in {".yaml", ".yml"}:
-            path.write_text(export_yaml(opened))
-        else:
-            path.mkdir(parents=True, exist_ok=True)
-            export_csv(opened, path)
+    try:
+        with reading(engine) as opened:
+            if path.suffix in {".yaml", ".yml"}:
+                path.write_text(export_yaml(opened))
+            else:
+                path.mkdir(parents=True, exist_ok=True)
+                export_csv(opened, path)
+    except OSError as error:
+        stop(f"{path} cannot be written: {error.strerror}.")
     out.print(f"Written to {path}.")
 
 

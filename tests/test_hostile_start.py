@@ -70,6 +70,14 @@ def test_a_port_in_use_leaves_everything_as_it_was(tmp_path: Path) -> None:
         assert _links(tmp_path) == before
 
 
+@pytest.mark.parametrize("path", ["/dev/null/region.yaml", "/dev/null"])
+def test_an_export_that_cannot_be_written_is_one_sentence(tmp_path: Path, path: str) -> None:
+    ended = fleet(tmp_path, "export", path)
+    assert ended.returncode == 1
+    assert ended.stderr.startswith(f"{path} cannot be written: ")
+    assert len(ended.stderr.strip().splitlines()) == 1
+
+
 def _links(tmp_path: Path) -> list[str]:
     engine = open_engine(f"sqlite:///{tmp_path / 'home' / 'fleet.db'}")
     try:
