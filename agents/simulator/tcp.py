@@ -3,7 +3,6 @@
 import asyncio
 import socket
 import ssl
-from abc import ABC, abstractmethod
 from contextlib import suppress
 
 from agents.simulator import Mood
@@ -13,7 +12,7 @@ SLOW_S = 1.0
 """Pause after each byte of a slow device."""
 
 
-class TcpDevice(ABC):
+class TcpDevice:
     """Base of the simulated TCP devices: sessions come to `session`, answers go through `send`."""
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
@@ -52,9 +51,8 @@ class TcpDevice(ABC):
         elif self._held and not self._listener:
             self._listen()
 
-    @abstractmethod
     async def session(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve one connection; it is closed when this returns."""
+        """Serve one connection; it is closed when this returns. (A laptop serves in a thread.)"""
 
     async def send(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, data: bytes
