@@ -8,23 +8,18 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner, Result
 
+from fleet.cli import main
 from inventory.db import open_engine
 
-FLEET = [sys.executable, "-c", "from fleet.cli import main; main()"]
 
-
-def fleet(tmp_path: Path, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    environment = {name: value for name, value in os.environ.items() if name[:6] != "FLEET_"}
+def fleet(tmp_path: Path, *arguments: str, **settings: str) -> Result:
+    environment: dict[str, str | None] = {
+        name: None for name in os.environ if name.startswith("FLEET_")
+    }
     environment |= {"FLEET_HOME": str(tmp_path / "home")} | settings
-    return subprocess.run(
-        [*FLEET, *arguments],
-        check=False,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    return CliRunner().invoke(main, arguments, env=environment)
 
 
 @pytest.mark.parametrize(
@@ -48,8 +43,8 @@ def test_a_setting_that_cannot_work_is_one_sentence(
     tmp_path: Path, name: str, value: str, said: str
 ) -> None:
     ended = fleet(tmp_path, "serve", FLEET_PORT="0", **{name: value})
-    shown = ended.stdout + ended.stderr
-    assert ended.returncode == 1, shown
+    shown = ended.output
+    assert ended.exit_code == 1, shown
     assert said in shown
     assert "Traceback" not in shown
     assert "hidden" not in shown
@@ -63,7 +58,7 @@ def test_a_port_in_use_leaves_everything_as_it_was(tmp_path: Path) -> None:
         port = str(other.getsockname()[1])
         before = _links(tmp_path)
         ended = fleet(tmp_path, "serve", FLEET_PORT=port)
-        assert ended.returncode == 1
+        assert ended.exit_code == 1
         assert ended.stderr.strip() == (
             f"127.0.0.1, port {port}, cannot be listened on: Address already in use."
         )
@@ -73,7 +68,7 @@ def test_a_port_in_use_leaves_everything_as_it_was(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", ["/dev/null/region.yaml", "/dev/null"])
 def test_an_export_that_cannot_be_written_is_one_sentence(tmp_path: Path, path: str) -> None:
     ended = fleet(tmp_path, "export", path)
-    assert ended.returncode == 1
+    assert ended.exit_code == 1
     assert ended.stderr.startswith(f"{path} cannot be written: ")
     assert len(ended.stderr.strip().splitlines()) == 1
 
