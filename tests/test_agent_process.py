@@ -65,6 +65,7 @@ async def at_a_broker(folder: Path) -> AsyncIterator[tuple[Centre, Process, Line
 def test_a_process_killed_in_the_middle_of_a_reset(tmp_path: Path) -> None:
     async def run() -> None:
         async with at_a_broker(tmp_path) as (centre, process, device):
+            await until(lambda: bool(centre.readings))  # it has its roster
             device.gate.clear()
             await centre.bus.publish("order.north", encode(an_order()))
             await device.began.wait()
