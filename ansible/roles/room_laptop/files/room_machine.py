@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Dict, List, Optional, Tuple
 
-from room_state import Config, moment
+from room_state import Config, moment, write_json
 
 IDLE_MINUTES = 15
 QUIT_S = 2.0
@@ -203,9 +203,7 @@ class SimulatedMachine(Machine):
 
     def end_sessions(self) -> int:
         known = self._read()
-        Path(self._config.sessions).write_text(
-            json.dumps({"active": [], "logins": known["logins"]}), encoding="utf-8"
-        )
+        write_json(Path(self._config.sessions), {"active": [], "logins": known["logins"]})
         return len(known["active"])
 
     def unmount(self) -> int:

@@ -72,6 +72,22 @@ def load_config(path: str) -> Config:
     return config
 
 
+def write_json(path: Path, values: Any) -> None:
+    """Replace the file whole and durably: whoever is killed or loses power leaves the old one or
+    the new one, never half of it."""
+    handle, name = tempfile.mkstemp(dir=str(path.parent), prefix=".state-")
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        json.dump(values, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(name, str(path))
+    folder = os.open(str(path.parent), os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
 class Journal:
     """`state.json`: the last runs, so that the same order is never done twice."""
 
@@ -104,17 +120,7 @@ class Journal:
         self.runs.setdefault(reset_id, {"phase": "running"}).update(values)
         newest = sorted(self.runs, key=lambda key: str(self.runs[key].get("started_at")))
         self.runs = {key: self.runs[key] for key in newest[-KEPT_RUNS:]}
-        handle, name = tempfile.mkstemp(dir=str(self._folder), prefix=".state-")
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump({"v": 1, "runs": self.runs}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(name, str(self._path))
-        folder = os.open(str(self._folder), os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        write_json(self._path, {"v": 1, "runs": self.runs})
 
 
 class Lock:
