@@ -18,6 +18,8 @@ HEALTH = {
     "never_seen": N_("Hat sich noch nie gemeldet."),
     "no_news": N_("Seit längerer Zeit keine Nachricht."),
     "waiting": N_("Eine Abfrage blieb ohne Antwort. Die nächste entscheidet."),
+    "cut_off": N_("Nicht erreichbar, weil etwas davor ausgefallen ist."),
+    "flapping": N_("Fällt immer wieder aus."),
     "off": N_("Aus. Gerade wird es nicht gebraucht."),
     "asleep": N_("Schläft. Gerade wird es nicht gebraucht."),
     "standby": N_("In Bereitschaft."),

@@ -30,6 +30,7 @@ from agents.ssh.host_keys import HostKeys
 from fleet import auth, resets, roster
 from fleet import demo as simulation
 from fleet.app import create_app
+from fleet.health.rules import THRESHOLDS
 from fleet.settings import Settings
 from inventory import OPEN_STATES, Account, Device, ResetRun, Role, Room, RunState
 from inventory.db import migrate, open_engine, reading, session
@@ -178,7 +179,9 @@ def import_(
     engine, _ = database()
     try:
         with session(engine) as opened:
-            region = read_region(path, drivers=DRIVERS, session=opened, prune=prune)
+            region = read_region(
+                path, drivers=DRIVERS, thresholds=THRESHOLDS, session=opened, prune=prune
+            )
             change = (diff if dry_run else apply)(opened, region, prune=prune)
     except ImportRefused as refused:
         stop(f"{refused}\nNothing was imported.")

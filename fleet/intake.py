@@ -20,7 +20,6 @@ from fleet.health.folding import AHEAD, Report, clean, fold, set_back, text, use
 from fleet.health.judging import (
     Known,
     State,
-    expected_of,
     load_states,
     lock_devices,
     rejudge,
@@ -28,6 +27,7 @@ from fleet.health.judging import (
     verdict,
     write_flips,
 )
+from fleet.health.needs import needs_of
 from fleet.resets import apply_outcome
 from fleet.settings import Settings
 from inventory import AgentContact, DeviceState, Site
@@ -115,7 +115,7 @@ def _store(
     settings: Settings,
 ) -> None:
     states = load_states(session, devices.keys())
-    rooms = expected_of(session, now, settings)
+    rooms = needs_of(session, now, settings)
     kept: list[dict[str, Any]] = []
     flips: list[dict[str, Any]] = []
     changed: list[State] = []

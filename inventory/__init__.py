@@ -1,8 +1,9 @@
 """Inventory remembers: every table, one file per thing."""
 
 from inventory.agent import AgentContact
-from inventory.course import Course, Feed, Readiness, Verdict
+from inventory.course import Course, CourseKind, Feed, Readiness, Verdict
 from inventory.device import Device, DeviceKind, DeviceState, Health, Service
+from inventory.incident import Incident, Prediction
 from inventory.person import Account, OneTimeLink, Role, SignIn
 from inventory.place import Room, Site
 from inventory.reading import Flip, Reading, Subject
@@ -16,6 +17,7 @@ __all__ = [
     "Account",
     "AgentContact",
     "Course",
+    "CourseKind",
     "Device",
     "DeviceKind",
     "DeviceState",
@@ -23,7 +25,9 @@ __all__ = [
     "Flip",
     "Health",
     "Impact",
+    "Incident",
     "OneTimeLink",
+    "Prediction",
     "Problem",
     "Readiness",
     "Reading",

@@ -77,6 +77,13 @@ def reference(
     return Column(String(63), key, nullable=nullable, index=index)
 
 
+def sibling(target: str) -> Column[Any]:
+    """A foreign key to another row of the same table, looked at only at the end of a transaction,
+    so that rows may be put in in any order; empty once the other row is gone."""
+    key = ForeignKey(target, ondelete="SET NULL", deferrable=True, initially="DEFERRED")
+    return Column(String(63), key, nullable=True, index=True)
+
+
 def row_number() -> Column[Any]:
     """A counting primary key (SQLite counts only in INTEGER columns)."""
     return Column(Integer, primary_key=True, autoincrement=True)

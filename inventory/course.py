@@ -62,6 +62,22 @@ class Course(SQLModel, table=True):
     cancelled: bool = Field(default=False)
 
 
+class CourseKind(SQLModel, table=True):
+    """Courses of one sort, known by their title, and what is different for them."""
+
+    __tablename__ = "course_kind"
+
+    id: str = Field(primary_key=True, max_length=63)
+    site_id: str | None = Field(default=None, sa_column=reference("site.id", nullable=True))
+    """None: at all sites."""
+    title: str = Field(max_length=300)
+    """Words that the course's title holds, in whatever case."""
+    profile: str = Field(default="", max_length=63)
+    """The laptops' profile for it, such as large letters or Scratch; empty: the recipe's own."""
+    thresholds: dict[str, Any] = Field(default_factory=dict, sa_column=json_column())
+    """Kind of device → name of a threshold → the limit before and during such a course."""
+
+
 class Readiness(SQLModel, table=True):
     """The verdict of a room at the start of one course, frozen: never changed afterwards."""
 

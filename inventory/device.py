@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlmodel import Field, SQLModel
 
-from inventory.columns import json_column, moment, reference, word
+from inventory.columns import json_column, moment, reference, sibling, word
 
 CODE_ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"
 """No 0/o, 1/l/i: the code is also read aloud on the phone."""
@@ -73,6 +73,12 @@ class Device(SQLModel, table=True):
         default=None, sa_column=reference("recipe.id", nullable=True, keep=True)
     )
     """None: never reset."""
+    uplink_id: str | None = Field(default=None, sa_column=sibling("device.id"))
+    """The switch or access point through which its network comes."""
+    power_id: str | None = Field(default=None, sa_column=sibling("device.id"))
+    """The UPS that feeds it."""
+    thresholds: dict[str, Any] = Field(default_factory=dict, sa_column=json_column())
+    """Name of a threshold of `fleet.health.rules` → this device's own limit."""
     spare: bool = Field(default=False)
     """A reserve: a room does not need it, but may swap it in."""
     service: Service = Field(default=Service.ACTIVE, sa_column=word(Service))
@@ -101,6 +107,14 @@ class DeviceState(SQLModel, table=True):
     """When those facts were true: an unreachable device keeps its last facts."""
     failures: int = Field(default=0)
     """Polls that failed in a row."""
+    losses: list[Any] = Field(default_factory=list, sa_column=json_column())
+    """When it was lost lately (ISO 8601, UTC), the newest last."""
+    cause: str = Field(default="", max_length=63)
+    """What explains its silence: the id of a failed device, or `site`; empty: nothing does."""
+    cut_off_at: datetime | None = Field(default=None, sa_column=moment())
+    """When it was last found to be cut off."""
+    trends_at: datetime | None = Field(default=None, sa_column=moment())
+    """When its history was last searched for trouble to come."""
     kept_at: datetime | None = Field(default=None, sa_column=moment())
     """When a Reading was last kept, so that one is kept at least hourly."""
     health: Health = Field(default=Health.UNKNOWN, sa_column=word(Health, index=True))

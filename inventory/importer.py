@@ -1,12 +1,13 @@
 """Reads a region from YAML or CSV, shows what would change, and takes it over: all or nothing."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 from sqlmodel import Session
 
+from inventory.device import DeviceKind
 from inventory.region.changes import Change, Diff, apply, diff
 from inventory.region.consistency import check, known
 from inventory.region.csv_file import read_csv
@@ -24,12 +25,14 @@ def read_region(
     path: str | Path,
     *,
     drivers: Collection[str],
+    thresholds: Mapping[DeviceKind, Collection[str]] | None = None,
     session: Session | None = None,
     prune: bool = False,
 ) -> Region:
     """Read one `.yaml` file, one `.csv` file, or a folder of `.csv` files.
 
-    `drivers`: the names of the drivers there are. With a session, what the files say is held
+    `drivers`: the names of the drivers there are. `thresholds`: kind of device → the names of the
+    thresholds that can be set; None: any name will do. With a session, what the files say is held
     against the database too, so that all errors are shown at once; `diff` and `apply` do that in
     any case. Raises ImportRefused.
     """
@@ -39,7 +42,8 @@ def read_region(
     try:
         found, complete = _raw(Path(path), faults)
         for name, raw in found.items():
-            entries[name] = _validated(SHEETS[name], raw, drivers, faults)
+            context = {"drivers": drivers, "thresholds": thresholds}
+            entries[name] = _validated(SHEETS[name], raw, context, faults)
             ids = frozenset(str(values.get("id", "")) for _, values, _ in raw)
             unreadable[name] = ids - {entry.row.id for entry in entries[name]}
         if complete:
@@ -81,12 +85,12 @@ def _sheet_files(path: Path) -> list[Path]:
 
 
 def _validated(
-    sheet: Sheet, raw: Iterable[Raw], drivers: Collection[str], faults: list[Fault]
+    sheet: Sheet, raw: Iterable[Raw], context: dict[str, Any], faults: list[Fault]
 ) -> list[Entry]:
     entries = []
     for place, values, given in raw:
         try:
-            row = sheet.row.model_validate(values, context={"drivers": drivers})
+            row = sheet.row.model_validate(values, context=context)
         except ValidationError as error:
             faults += [_fault(sheet, place, detail) for detail in error.errors(include_url=False)]
         else:

@@ -16,6 +16,8 @@ class Site(SQLModel, table=True):
     """Who owns it. IT staff of one municipality see only their own sites."""
     phone: str = Field(default="", max_length=50)
     """Whom a caretaker can call when the form does not work."""
+    thresholds: dict[str, Any] = Field(default_factory=dict, sa_column=json_column())
+    """Kind of device → name of a threshold of `fleet.health.rules` → the limit at this site."""
 
 
 class Room(SQLModel, table=True):

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 
+import hypothesis
 import pytest
 from sqlalchemy import Engine, text
 
@@ -17,6 +18,11 @@ from inventory.db import migrate, open_engine
 from tests.parts import need
 
 NUMBERS = count()
+
+hypothesis.settings.register_profile(
+    "raumwart", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("raumwart")  # a busy machine is no failure
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """An export brings everything back, in both formats, and is safe to open in a spreadsheet."""
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,7 @@ JSON = st.dictionaries(
 NEED = st.integers(0, 9999) | st.tuples(st.integers(0, 99), st.integers(0, 99)).map(
     lambda pair: {"wanted": max(pair), "least": min(pair)}
 )
+LIMITS = st.dictionaries(TEXT, st.integers(-99, 99) | st.just(0.4), max_size=2)
 KINDS = ["laptop", "tablet", "projector", "access_point", "switch", "printer", "display", "ups"]
 
 
@@ -109,6 +111,7 @@ def regions(draw: st.DrawFn) -> Region:
             "serial": draw(st.sampled_from(["", f"00{n}", f"={n}"])),
             "mac": draw(st.sampled_from(["", f"10:20:30:40:50:1{n}"])),
             "options": draw(JSON),
+            "thresholds": draw(LIMITS),
             "recipe": draw(st.sampled_from(["", "none", "recipe0", "look-only"])),
             "spare": draw(st.booleans()),
             "service": draw(st.sampled_from(["active", "repair", "lent", "retired"])),
@@ -117,7 +120,21 @@ def regions(draw: st.DrawFn) -> Region:
         }
         for n in some(4)
     ]
+    for above, below in pairwise(devices):
+        same = {r["site"] for r in rooms if r["id"] in (above["room"], below["room"])}
+        if len(same) == 1 and draw(st.booleans()):
+            above["uplink"], below["power"] = below["id"], above["id"]
+    course_kinds = [
+        {
+            "id": f"k{n}",
+            "site": draw(st.sampled_from([None, "s0"])),
+            "title": draw(NAME),
+            "thresholds": draw(st.dictionaries(st.sampled_from(KINDS), LIMITS, max_size=2)),
+        }
+        for n in some(2)
+    ]
     sheets = {
+        "course_kinds": course_kinds,
         "sites": sites,
         "rooms": rooms,
         "recipes": recipes,

@@ -1,9 +1,10 @@
 """Decides how one device is, from its facts, their age, the timetable and the clock; pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any
 
 from fleet.health.rules import BY_FACT, RULES
@@ -14,6 +15,12 @@ PATIENCE = 2
 
 BACKOFF = timedelta(seconds=300)
 """The longest pause that an agent makes between two polls of a device that fails."""
+
+FLAPS = 3
+FLAP_WITHIN = timedelta(minutes=30)
+STEADY = timedelta(minutes=10)
+"""A device that was lost FLAPS times within FLAP_WITHIN is not well again before it has answered
+for STEADY: one long fault is told once, a fault that comes and goes would be told all day."""
 
 
 class Expected(StrEnum):
@@ -28,6 +35,8 @@ class Expected(StrEnum):
     IDLE = "idle"
     """Nobody needs it: off, asleep, standby and unreachable are healthy."""
 
+
+NO_THRESHOLDS: Mapping[str, float] = MappingProxyType({})
 
 ALWAYS_ON = frozenset({DeviceKind.ACCESS_POINT, DeviceKind.SWITCH, DeviceKind.UPS})
 
@@ -68,6 +77,8 @@ REASONS: dict[str, str] = {
     "never_seen": "Nothing was ever heard of this device.",
     "no_news": "The agent has not told anything about this device for too long.",
     "waiting": "One look failed; the next one decides.",
+    "cut_off": "It cannot be reached, because what it hangs on has failed.",
+    "flapping": "It answers, then again it does not.",
     "off": "Off, and nobody needs it now.",
     "asleep": "Asleep, and nobody needs it now.",
     "standby": "In standby.",
@@ -112,11 +123,16 @@ def judge(
     service: Service,
     now: datetime,
     poll_s: float,
+    thresholds: Mapping[str, float] = NO_THRESHOLDS,
+    losses: Sequence[datetime] = (),
+    cut_off: bool = False,
 ) -> Judgement:
     """The verdict on one device. Total: any facts give a verdict, never an error.
 
     `taken_at`, `reachable`, `problem`, `failures`: the last poll, and how many failed in a row.
-    `facts`, `facts_at`: the last poll that answered. OK is never said on facts older than
+    `facts`, `facts_at`: the last poll that answered. `thresholds`: limits that differ from the
+    usual ones of `rules.THRESHOLDS`. `losses`: when it was lost lately. `cut_off`: something that
+    it hangs on has failed, so nobody can know how it is. OK is never said on facts older than
     `silence_limit`, and one more failure never makes the verdict better.
     """
     failing = not reachable or bool(problem)
@@ -126,23 +142,43 @@ def judge(
     if now - taken_at > silence_limit(failures, poll_s):
         return Judgement(Health.UNKNOWN, "no_news")
     if failing and (failures >= PATIENCE or problem in PERMANENT):
-        return _failing(kind, reachable, problem, facts, expected)
+        if not cut_off or reachable or expected is Expected.IDLE:
+            return _failing(kind, reachable, problem, facts, expected, thresholds)
+        return Judgement(Health.UNKNOWN, "cut_off")
     if facts_at is not None and now - facts_at <= silence_limit(0, poll_s):
-        return _answering(kind, facts, expected)
-    if expected is Expected.IDLE:
-        return _resting(kind, facts)
-    return Judgement(Health.UNKNOWN, "waiting" if failing else "no_news")
+        return _damped(_answering(kind, facts, expected, thresholds), expected, losses, now)
+    unknown = Judgement(Health.UNKNOWN, "waiting" if failing else "no_news")
+    return _resting(kind, facts, thresholds) if expected is Expected.IDLE else unknown
+
+
+def flapping(losses: Sequence[datetime], now: datetime) -> bool:
+    """Whether a device that was lost at these moments comes and goes."""
+    last = losses[-FLAPS:]
+    return len(last) == FLAPS and last[-1] - last[0] <= FLAP_WITHIN and now - last[-1] < STEADY
+
+
+def _damped(
+    found: Judgement, expected: Expected, losses: Sequence[datetime], now: datetime
+) -> Judgement:
+    if expected is Expected.IDLE or found.health is Health.FAILED or not flapping(losses, now):
+        return found
+    return Judgement(Health.FAILED, "flapping")
 
 
 def _failing(
-    kind: DeviceKind, reachable: bool, problem: str, facts: Mapping[str, Any], expected: Expected
+    kind: DeviceKind,
+    reachable: bool,
+    problem: str,
+    facts: Mapping[str, Any],
+    expected: Expected,
+    thresholds: Mapping[str, float],
 ) -> Judgement:
     reason = problem or "unreachable"
     if reason not in PASSING and reason not in PERMANENT:
         reason = "failed"
     if expected is not Expected.IDLE or reason in SUSPICIOUS:
         return Judgement(Health.FAILED, reason)
-    resting = _resting(kind, facts)
+    resting = _resting(kind, facts, thresholds)
     if resting.health is Health.FAILED:
         return resting
     if reason in PERMANENT or (reachable and reason not in AWAY):
@@ -151,14 +187,18 @@ def _failing(
     return resting
 
 
-def _resting(kind: DeviceKind, facts: Mapping[str, Any]) -> Judgement:
+def _resting(
+    kind: DeviceKind, facts: Mapping[str, Any], thresholds: Mapping[str, float]
+) -> Judgement:
     """Off while nobody needs it: healthy, unless the last facts show what being off cannot heal."""
-    return _worst(kind, facts, lasting=True) or Judgement(Health.OFF, "off")
+    return _worst(kind, facts, thresholds, lasting=True) or Judgement(Health.OFF, "off")
 
 
-def _answering(kind: DeviceKind, facts: Mapping[str, Any], expected: Expected) -> Judgement:
+def _answering(
+    kind: DeviceKind, facts: Mapping[str, Any], expected: Expected, thresholds: Mapping[str, float]
+) -> Judgement:
     idle = expected is Expected.IDLE
-    fault = _worst(kind, facts, lasting=idle)
+    fault = _worst(kind, facts, thresholds, lasting=idle)
     power = facts.get("power")
     resting = power if power in ("standby", "cooling") else ""
     if resting and expected is Expected.IN_USE and not (fault and fault.health is Health.FAILED):
@@ -175,14 +215,16 @@ def _answering(kind: DeviceKind, facts: Mapping[str, Any], expected: Expected) -
     return Judgement(Health.OK)
 
 
-def _worst(kind: DeviceKind, facts: Mapping[str, Any], *, lasting: bool) -> Judgement | None:
+def _worst(
+    kind: DeviceKind, facts: Mapping[str, Any], thresholds: Mapping[str, float], *, lasting: bool
+) -> Judgement | None:
     """The gravest fault that the facts show, of those that last or of all; the first of equals."""
     rules = BY_FACT[kind]
     found = [
         (place, rule)
         for fact in facts
         for place, rule in rules.get(fact, ())
-        if rule.applies(facts, lasting)
+        if rule.applies(facts, lasting, thresholds)
     ]
     if not found:
         return None

@@ -1,12 +1,13 @@
 """What one newer report changes in what is known of a device; pure."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from math import isfinite
 from typing import Any
 
 from agents.facts import FACTS, Kind
 from agents.messages import Heartbeat, Outcome, Reading
+from fleet.health import FLAPS, PATIENCE
 from fleet.health.judging import STATE, State
 from inventory import Health
 
@@ -52,13 +53,16 @@ def fold(state: State | None, reading: Reading) -> tuple[State, dict[str, Any] |
     )
     keep = changed or old["kept_at"] is None or reading.taken_at - old["kept_at"] >= KEEP_EVERY
     latency = reading.latency_ms
+    failures = 0 if answered else old["failures"] + 1
     new = old | {
         "taken_at": reading.taken_at,
         "reachable": reading.reachable,
         "problem": problem,
         "detail": text(reading.detail, 500),
         "latency_ms": latency if latency is not None and isfinite(latency) else None,
-        "failures": 0 if answered else old["failures"] + 1,
+        "failures": failures,
+        "losses": _losses(old["losses"], reading) if failures == PATIENCE else old["losses"],
+        "cause": "" if answered else old["cause"],
         "facts": facts if answered else old["facts"],
         "facts_at": reading.taken_at if answered else old["facts_at"],
         "kept_at": reading.taken_at if keep else old["kept_at"],
@@ -79,9 +83,16 @@ def _fresh(device: str) -> State:
         "device_id": device,
         "facts": {},
         "failures": 0,
+        "losses": [],
+        "cause": "",
         "health": Health.UNKNOWN,
         "reason": "",
     }
+
+
+def _losses(known: list[str], reading: Reading) -> list[str]:
+    """The last losses with the one that this reading makes certain."""
+    return [*known, reading.taken_at.astimezone(UTC).isoformat()][-FLAPS:]
 
 
 def _conditions(facts: dict[str, Any]) -> dict[str, Any]:

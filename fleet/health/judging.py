@@ -1,16 +1,19 @@
 """Judges the stored devices: what is expected of each room now, and the flips that follow."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Engine, RowMapping, select, update
 from sqlmodel import Session, col
 
-from fleet.health import Expected, Judgement, expectation, judge
+from fleet.health import PATIENCE, Expected, Judgement, expectation, judge
+from fleet.health.causes import Sight, causes
+from fleet.health.needs import IDLE as NOT_NEEDED
+from fleet.health.needs import Limits, Need, limits_of, needs_of
 from fleet.settings import Settings
-from inventory import Course, Device, DeviceKind, DeviceState, Flip, Health, Room, Service, Subject
+from inventory import Device, DeviceKind, DeviceState, Flip, Health, Room, Service, Site, Subject
 from inventory.db import reading, session
 from inventory.upsert import insert, table_of
 
@@ -29,24 +32,8 @@ class Known:
     service: Service
     room: str
     site: str
-
-
-def expected_of(session: Session, now: datetime, settings: Settings) -> dict[str, Expected]:
-    """The rooms that are needed now: IN_USE (a course is running) or NEEDED (one begins within
-    the lead time). A room that is not in the answer is IDLE."""
-    soon = now + timedelta(seconds=settings.reset_lead_s)
-    courses = session.execute(
-        select(col(Course.room_id), col(Course.start)).where(
-            col(Course.cancelled).is_(False), col(Course.start) <= soon, col(Course.end) > now
-        )
-    )
-    rooms: dict[str, Expected] = {}
-    for room, start in courses:
-        if start <= now:
-            rooms[room] = Expected.IN_USE
-        else:
-            rooms.setdefault(room, Expected.NEEDED)
-    return rooms
+    thresholds: Mapping[str, float]
+    site_limits: Limits
 
 
 def lock_devices(session: Session, ids: Collection[str]) -> dict[str, Known]:
@@ -60,8 +47,11 @@ def lock_devices(session: Session, ids: Collection[str]) -> dict[str, Known]:
             col(Device.service),
             col(Device.room_id),
             col(Room.site_id),
+            col(Device.thresholds),
+            col(Site.thresholds),
         )
         .join(Room, col(Room.id) == col(Device.room_id))
+        .join(Site, col(Site.id) == col(Room.site_id))
         .where(col(Device.id).in_(ids))
         .order_by(col(Device.id))
         .with_for_update(of=Device, key_share=True)
@@ -77,11 +67,12 @@ def load_states(session: Session, ids: Collection[str]) -> dict[str, State]:
 def verdict(
     known: Known,
     state: Mapping[str, Any] | RowMapping,
-    rooms: Mapping[str, Expected],
+    rooms: Mapping[str, Need],
     now: datetime,
     settings: Settings,
 ) -> Judgement:
-    """The verdict on one stored device; `rooms` as `expected_of` gives them."""
+    """The verdict on one stored device; `rooms` as `needs_of` gives them."""
+    need = rooms.get(known.room, NOT_NEEDED)
     return judge(
         known.kind,
         reachable=state["reachable"],
@@ -90,10 +81,13 @@ def verdict(
         facts=state["facts"],
         taken_at=state["taken_at"],
         facts_at=state["facts_at"],
-        expected=expectation(known.kind, rooms.get(known.room, Expected.IDLE)),
+        expected=expectation(known.kind, need.expected),
         service=known.service,
         now=now,
         poll_s=settings.poll_s,
+        thresholds=limits_of(known.kind, known.site_limits, need.limits, known.thresholds),
+        losses=[datetime.fromisoformat(at) for at in state["losses"]],
+        cut_off=bool(state["cause"]),
     )
 
 
@@ -125,22 +119,27 @@ def write_flips(session: Session, flips: Iterable[dict[str, Any]]) -> None:
 
 
 def rejudge(engine: Engine, now: datetime, settings: Settings) -> int:
-    """Judge every device by age and timetable, and write the flips when nobody reported.
+    """Judge every device by age, timetable and what it hangs on, and write the flips when nobody
+    reported.
 
     Looks at all of them without a lock, and takes locks only for those whose verdict changes.
     Returns how many flipped.
     """
     with reading(engine) as opened:
-        rooms = expected_of(opened, now, settings)
+        rooms = needs_of(opened, now, settings)
+        rows = list(_judged(opened))
+        explained = causes(_sights(rows, rooms))
         changed = [
             row["device_id"]
-            for row in _judged(opened)
-            if verdict(_known(row), row, rooms, now, settings)
+            for row in rows
+            if row["cause"] != explained.get(row["device_id"], "")
+            or verdict(_known(row), row, rooms, now, settings)
             != Judgement(row["health"], row["reason"])
         ]
     flipped = 0
     for start in range(0, len(changed), 500):
-        flipped += _rejudge(engine, changed[start : start + 500], now, settings)
+        some = changed[start : start + 500]
+        flipped += _rejudge(engine, some, explained, now, settings)
     return flipped
 
 
@@ -152,7 +151,15 @@ def _judged(session: Session) -> Iterable[RowMapping]:
             col(Device.kind),
             col(Device.service),
             col(Device.room_id),
-        ).join(Device, col(Device.id) == STATE.c.device_id)
+            col(Device.uplink_id),
+            col(Device.power_id),
+            col(Device.thresholds),
+            col(Room.site_id),
+            col(Site.thresholds).label("site_limits"),
+        )
+        .join(Device, col(Device.id) == STATE.c.device_id)
+        .join(Room, col(Room.id) == col(Device.room_id))
+        .join(Site, col(Site.id) == col(Room.site_id))
     ).mappings()
 
 
@@ -164,28 +171,77 @@ _READ = (
     "facts",
     "facts_at",
     "failures",
+    "losses",
+    "cause",
     "health",
     "reason",
 )
 
 
 def _known(row: RowMapping) -> Known:
-    return Known(row["kind"], row["service"], row["room_id"], "")
+    return Known(
+        row["kind"],
+        row["service"],
+        row["room_id"],
+        row["site_id"],
+        row["thresholds"],
+        row["site_limits"],
+    )
 
 
-def _rejudge(engine: Engine, ids: Collection[str], now: datetime, settings: Settings) -> int:
+def _sights(rows: Iterable[RowMapping], rooms: Mapping[str, Need]) -> Iterator[Sight]:
+    for row in rows:
+        need = rooms.get(row["room_id"], NOT_NEEDED)
+        if row["service"] is not Service.ACTIVE:
+            continue
+        if expectation(row["kind"], need.expected) is Expected.IDLE:
+            continue
+        yield Sight(
+            row["device_id"],
+            row["kind"],
+            row["room_id"],
+            row["site_id"],
+            row["uplink_id"],
+            row["power_id"],
+            silent=not row["reachable"] and row["failures"] >= PATIENCE,
+            on_battery=row["reachable"] and row["facts"].get("on_battery") is True,
+        )
+
+
+def _rejudge(
+    engine: Engine,
+    ids: Collection[str],
+    explained: Mapping[str, str],
+    now: datetime,
+    settings: Settings,
+) -> int:
     with session(engine) as opened:
         devices = lock_devices(opened, ids)
-        rooms = expected_of(opened, now, settings)
+        rooms = needs_of(opened, now, settings)
         flips = []
         for device, state in load_states(opened, devices.keys()).items():
             known = devices[device]
+            _explain(state, explained.get(device, ""), now)
             flip = settle(device, known, state, verdict(known, state, rooms, now, settings), now)
             flips.append(flip)
             opened.execute(
                 update(STATE)
                 .where(STATE.c.device_id == device)
-                .values({name: state[name] for name in ("health", "reason", "health_since")})
+                .values({name: state[name] for name in _WRITTEN})
             )
         write_flips(opened, (flip for flip in flips if flip))
     return sum(flip is not None for flip in flips)
+
+
+_WRITTEN = ("health", "reason", "health_since", "cause", "cut_off_at", "losses")
+
+
+def _explain(state: State, cause: str, now: datetime) -> None:
+    """Note what explains the silence. A device that answers meanwhile needs no explanation, and
+    a loss that is explained is none of its own."""
+    cause = "" if state["reachable"] else cause
+    if cause:
+        state["cut_off_at"] = now
+        if not state["cause"]:
+            state["losses"] = state["losses"][:-1]
+    state["cause"] = cause

@@ -1,5 +1,6 @@
 """The thresholds: which fact, of which kinds of device, is a fault from where on."""
 
+import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,16 +19,29 @@ def number(value: Any) -> float | None:
     return float(value) if abs(value) < 1e300 else None
 
 
-def above(limit: float) -> Test:
-    return lambda value: (n := number(value)) is not None and n > limit
+@dataclass(frozen=True)
+class Limit:
+    """A threshold: the usual one here, another for a site's kind, a device or a course."""
+
+    usual: float
+    crossed: Callable[[float, float], bool]
+    """(value, limit) → whether it is a fault."""
+
+    def __call__(self, value: Any, limit: float | None = None) -> bool:
+        n = number(value)
+        return n is not None and self.crossed(n, self.usual if limit is None else limit)
 
 
-def below(limit: float) -> Test:
-    return lambda value: (n := number(value)) is not None and n < limit
+def above(limit: float) -> Limit:
+    return Limit(limit, operator.gt)
 
 
-def beyond(limit: float) -> Test:
-    return lambda value: (n := number(value)) is not None and abs(n) > limit
+def below(limit: float) -> Limit:
+    return Limit(limit, operator.lt)
+
+
+def beyond(limit: float) -> Limit:
+    return Limit(limit, lambda value, furthest: abs(value) > furthest)
 
 
 def yes(value: Any) -> bool:
@@ -59,12 +73,32 @@ class Rule:
     lasting: bool = False
     unless: tuple[str, Test] | None = None
 
-    def applies(self, facts: Mapping[str, Any], lasting: bool) -> bool:
+    @property
+    def threshold(self) -> str:
+        """By which name another limit can be set: the reason, with the fact where one reason has
+        limits on two. Empty: there is nothing to set."""
+        if not isinstance(self.test, Limit):
+            return ""
+        return f"{self.reason}.{self.fact}" if self.reason in _TWO_LIMITS else self.reason
+
+    def applies(
+        self, facts: Mapping[str, Any], lasting: bool, thresholds: Mapping[str, float]
+    ) -> bool:
         """Whether the facts, with `fact` among them, show this fault; `lasting`: look only at
-        faults that last."""
-        if (lasting and not self.lasting) or not self.test(facts[self.fact]):
+        faults that last; `thresholds`: limits that differ from the usual ones, by name."""
+        if lasting and not self.lasting:
+            return False
+        value = facts[self.fact]
+        if isinstance(self.test, Limit):
+            if not self.test(value, thresholds.get(self.threshold)):
+                return False
+        elif not self.test(value):
             return False
         return self.unless is None or not self.unless[1](facts.get(self.unless[0]))
+
+
+_TWO_LIMITS = frozenset({"disk_nearly_full"})
+"""As a share and as bytes."""
 
 
 MOBILE = frozenset({DeviceKind.LAPTOP, DeviceKind.TABLET})
@@ -138,3 +172,13 @@ BY_FACT: dict[DeviceKind, dict[str, list[tuple[int, Rule]]]] = {
     for kind in DeviceKind
 }
 """The same by kind of device and fact, with each rule's place in the table."""
+
+THRESHOLDS: dict[DeviceKind, dict[str, float]] = {
+    kind: {
+        rule.threshold: rule.test.usual
+        for rule in RULES
+        if isinstance(rule.test, Limit) and (rule.kinds is None or kind in rule.kinds)
+    }
+    for kind in DeviceKind
+}
+"""Kind of device → the thresholds that can be set for it, and the usual limit of each."""

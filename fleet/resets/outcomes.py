@@ -117,6 +117,7 @@ def _mark_clean(session: Session, run: ResetRun, at: datetime) -> None:
     proof = {"clean_run_id": run.id, "clean_at": at}
     first = {"device_id": run.device_id, "taken_at": at, "reachable": True, **proof}
     empty = {"problem": "", "detail": "", "facts": {}, "failures": 0, "reason": ""}
+    empty |= {"losses": [], "cause": ""}
     row = insert(session, DeviceState).values(**first, **empty, health=Health.UNKNOWN)
     session.execute(
         row.on_conflict_do_update(

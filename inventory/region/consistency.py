@@ -47,6 +47,7 @@ def check(region: Region, there: Known | None, prune: bool = False) -> Iterator[
         yield from _twice_in_file(entries)
     then = {name: after(region, there or NOTHING, name, prune) for name in SHEETS}
     yield from _twins(region, then)
+    yield from _circles(region, then["devices"])
     if there:
         yield from _dangling(region, then)
         yield from _orphaned(region, there, then)
@@ -111,6 +112,19 @@ def _twins(region: Region, then: Mapping[str, Rows]) -> Iterator[Fault]:
                 )
 
 
+def _circles(region: Region, devices: Rows) -> Iterator[Fault]:
+    """A device that, link by link, would hang on itself."""
+    for entry in region.entries.get("devices", ()):
+        for column in ("uplink", "power"):
+            at: str = devices[entry.row.id][column] or ""
+            seen = {""}
+            while at not in seen | {entry.row.id}:
+                seen.add(at)
+                at = devices.get(at, {}).get(column) or ""
+            if at == entry.row.id:
+                yield entry.place.fault(column, f"'{entry.row.id}' would hang on itself")
+
+
 def _dangling(region: Region, then: Mapping[str, Rows]) -> Iterator[Fault]:
     """What points to something that is not there, or to a room of another site."""
     for name, entries in region.entries.items():
@@ -123,13 +137,28 @@ def _dangling(region: Region, then: Mapping[str, Rows]) -> Iterator[Fault]:
                 if target == "recipes":
                     there |= BUILT_IN.keys()
                 if said and said not in there and said != NO_RECIPE:
-                    yield entry.place.fault(column, not_known(column, said, there))
+                    yield entry.place.fault(column, not_known(SHEETS[target].one, said, there))
+            yield from _elsewhere(entry, values, then) if name == "devices" else ()
             room = then["rooms"].get(values.get("room") or "") if name == "feeds" else None
             if room and room["site"] != values["site"]:
                 yield entry.place.fault(
                     "room",
                     f"room '{values['room']}' belongs to site '{room['site']}', not this one",
                 )
+
+
+def _elsewhere(
+    entry: Entry, values: Mapping[str, Any], then: Mapping[str, Rows]
+) -> Iterator[Fault]:
+    """Nothing hangs on a device of another site."""
+
+    def site(device: Mapping[str, Any]) -> Any:
+        return then["rooms"].get(device["room"], {}).get("site")
+
+    for column in ("uplink", "power"):
+        other = then["devices"].get(values[column] or "")
+        if other and site(other) != site(values):
+            yield entry.place.fault(column, f"device '{values[column]}' stands at another site")
 
 
 def _orphaned(region: Region, there: Known, then: Mapping[str, Rows]) -> Iterator[Fault]:

@@ -15,7 +15,7 @@ from pydantic import (
 )
 from sqlmodel import SQLModel
 
-from inventory.course import Feed
+from inventory.course import CourseKind, Feed
 from inventory.device import Device, DeviceKind, Service
 from inventory.place import Room, Site
 from inventory.recipes import DEFAULT_RECIPE
@@ -39,6 +39,30 @@ Needs = Annotated[
 ]
 
 
+def _limits(found: dict[str, Any], info: ValidationInfo, kind: str) -> dict[str, Any]:
+    """Name of a threshold → a number. The context's `thresholds`: kind → the names there are."""
+    names = (info.context or {}).get("thresholds")
+    for name, limit in found.items():
+        if names is not None and name not in names.get(kind, ()):
+            raise ValueError(not_known(f"threshold of '{kind}'", name, names.get(kind, ())))
+        if isinstance(limit, bool) or not isinstance(limit, int | float):
+            raise ValueError(f"'{name}' needs a number")
+    return found
+
+
+def _limits_of_kinds(found: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+    for kind, limits in found.items():
+        if kind not in set(DeviceKind):
+            raise ValueError(not_known("kind", kind, [str(kind) for kind in DeviceKind]))
+        if not isinstance(limits, dict):
+            raise ValueError(f"'{kind}' needs thresholds with their numbers")
+        _limits(limits, info, kind)
+    return found
+
+
+KindLimits = Annotated[FreeForm, AfterValidator(_limits_of_kinds)]
+
+
 class Row(BaseModel):
     """One line of a sheet, or one entry of a list in YAML. Unknown columns are refused."""
 
@@ -51,6 +75,7 @@ class SiteRow(Row):
     name: Named
     municipality: Named
     phone: Annotated[Line, Field(max_length=50)] = ""
+    thresholds: KindLimits = {}
 
 
 class RoomRow(Row):
@@ -64,6 +89,13 @@ class FeedRow(Row):
     room: Slug | None = None
     url: Annotated[Line, Field(max_length=2000), AfterValidator(spelling.feed_url)]
     max_age_s: Annotated[int, Field(ge=60, le=30 * DAY_S)] = 6 * 3600
+
+
+class CourseKindRow(Row):
+    site: Slug | None = None
+    title: Annotated[Line, Field(min_length=1, max_length=300)]
+    profile: Annotated[Line, Field(max_length=63)] = ""
+    thresholds: KindLimits = {}
 
 
 class RecipeRow(Row):
@@ -84,7 +116,8 @@ class RecipeRow(Row):
 
 
 class DeviceRow(Row):
-    """A device. Validated with `context={"drivers": …}`, the names of the drivers there are."""
+    """A device. Validated with `context={"drivers": …}`, the names of the drivers there are;
+    `thresholds` as in `_limits`."""
 
     room: Slug
     name: Named
@@ -99,6 +132,9 @@ class DeviceRow(Row):
     credential: Annotated[Line, Field(max_length=63)] = ""
     options: FreeForm = {}
     recipe: Annotated[Line, Field(max_length=63, validate_default=True)] = ""
+    uplink: Slug | None = None
+    power: Slug | None = None
+    thresholds: FreeForm = {}
     spare: Annotated[bool, BeforeValidator(spelling.yes_no)] = False
     service: Annotated[Service, BeforeValidator(spelling.word)] = Service.ACTIVE
     code: Annotated[Line, AfterValidator(spelling.code)] = ""
@@ -111,6 +147,11 @@ class DeviceRow(Row):
         if driver not in known:
             raise ValueError(not_known("driver", driver, known))
         return driver
+
+    @field_validator("thresholds")
+    @classmethod
+    def _known_thresholds(cls, found: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        return _limits(found, info, info.data["kind"]) if "kind" in info.data else found
 
     @field_validator("recipe")
     @classmethod
@@ -157,10 +198,17 @@ SHEETS = {
         Sheet("sites", "site", SiteRow, Site),
         Sheet("rooms", "room", RoomRow, Room, {"site": "sites"}),
         Sheet("feeds", "feed", FeedRow, Feed, {"site": "sites", "room": "rooms"}),
-        Sheet("devices", "device", DeviceRow, Device, {"room": "rooms", "recipe": "recipes"}),
+        Sheet("course_kinds", "sort of course", CourseKindRow, CourseKind, {"site": "sites"}),
+        Sheet(
+            "devices",
+            "device",
+            DeviceRow,
+            Device,
+            {"room": "rooms", "recipe": "recipes", "uplink": "devices", "power": "devices"},
+        ),
     )
 }
-"""In the order in which they can be put in: nothing points to a later one."""
+"""In the order in which they can be put in: nothing points to a later sheet."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,69 @@
+"""What is needed of each room now, and which thresholds hold there: the timetable's word."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import select
+from sqlmodel import Session, col
+
+from fleet.health import Expected
+from fleet.settings import Settings
+from inventory import Course, CourseKind, Room
+
+Limits = Mapping[str, Mapping[str, float]]
+"""Kind of device → name of a threshold → limit."""
+
+
+@dataclass(frozen=True)
+class Need:
+    """What a room is needed for; `limits` of the sort of course that runs or is about to begin."""
+
+    expected: Expected = Expected.IDLE
+    limits: Limits = field(default_factory=dict)
+
+
+IDLE = Need()
+
+
+def needs_of(session: Session, now: datetime, settings: Settings) -> dict[str, Need]:
+    """The rooms that are needed now: IN_USE (a course is running) or NEEDED (one begins within
+    the lead time). A room that is not in the answer is IDLE."""
+    soon = now + timedelta(seconds=settings.reset_lead_s)
+    courses = session.execute(
+        select(col(Course.room_id), col(Room.site_id), col(Course.title), col(Course.start))
+        .join(Room, col(Room.id) == col(Course.room_id))
+        .where(col(Course.cancelled).is_(False), col(Course.start) <= soon, col(Course.end) > now)
+        .order_by(col(Course.start), col(Course.id))
+    ).all()
+    kinds = session.scalars(select(CourseKind).order_by(col(CourseKind.id))).all()
+    rooms: dict[str, Need] = {}
+    for room, site, title, start in courses:
+        if room in rooms:  # the one that runs, or else the first to begin, decides
+            continue
+        kind = kind_of(title, site, kinds)
+        expected = Expected.IN_USE if start <= now else Expected.NEEDED
+        rooms[room] = Need(expected, kind.thresholds if kind else {})
+    return rooms
+
+
+def kind_of(title: str, site: str, kinds: Any) -> CourseKind | None:
+    """The sort of a course: of those whose words its title holds the one with the most, and the
+    site's own before one for all sites; None: an ordinary course."""
+    said = " ".join(title.split()).casefold()
+    fitting = [
+        kind
+        for kind in kinds
+        if kind.site_id in (None, site) and " ".join(kind.title.split()).casefold() in said
+    ]
+    return max(fitting, key=lambda kind: (len(kind.title), kind.site_id or ""), default=None)
+
+
+def limits_of(
+    kind: str, site: Limits, course: Limits, device: Mapping[str, float]
+) -> Mapping[str, float]:
+    """The thresholds of one device: its own before the course's before the site's."""
+    if not (site or course or device):
+        return {}
+    return {**site.get(kind, {}), **course.get(kind, {}), **device}
