@@ -8,6 +8,7 @@ import pytest
 from agents.drivers import DRIVERS
 from agents.facts import FACTS
 from fleet.cli import main
+from fleet.health.rules import THRESHOLDS
 from fleet.metrics.devices import FAMILIES, metric_name
 from fleet.settings import Settings
 
@@ -69,6 +70,13 @@ def test_every_metric_is_in_the_readme() -> None:
     assert len(names) > 20
     readme = read("fleet/README.md")
     assert not [name for name in sorted(names) if not re.search(f"`{name}(_total)?`", readme)]
+
+
+def test_every_threshold_is_in_the_readme() -> None:
+    readme = read("fleet/README.md")
+    for thresholds in THRESHOLDS.values():
+        for name, usual in thresholds.items():
+            assert re.search(rf"\| `{name}` \|.*\| {usual:g} \|", readme), name
 
 
 def test_every_decision_is_a_page_with_alternatives() -> None:
