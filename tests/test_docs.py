@@ -76,7 +76,8 @@ def test_every_threshold_is_in_the_readme() -> None:
     readme = read("fleet/README.md")
     for thresholds in THRESHOLDS.values():
         for name, usual in thresholds.items():
-            assert re.search(rf"\| `{name}` \|.*\| {usual:g} \|", readme), name
+            limit = re.escape(f"{usual:g}")
+            assert re.search(rf"\| `{name}` \|.*\| {limit} \|", readme), name
 
 
 def test_every_decision_is_a_page_with_alternatives() -> None:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 from babel.messages.catalog import Catalog
-from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po
 
 from agents.facts import FACTS
 from dashboards import reasons, units, view, words
+from dashboards.catalogue import extract
 from dashboards.finding import in_order
 from dashboards.history import WIDTH, strip
 from fleet import health, readiness, resets, timetable
@@ -45,19 +45,8 @@ def catalogue(language: str) -> Catalog:
         return read_po(file, locale=language)
 
 
-def marked_texts() -> set[str | tuple[str, ...]]:
-    """Every text in the code and the templates that is marked for translation."""
-    found = extract_from_dir(
-        HERE,
-        method_map=[("**.py", "python"), ("templates/**.html", "jinja2")],
-        keywords={"_": None, "gettext": None, "ngettext": (1, 2), "N_": None},
-        directory_filter=lambda folder: "node_modules" not in str(folder),
-    )
-    return {message for _, _, message, _, _ in found}
-
-
 def test_every_text_is_translated_and_nothing_else() -> None:
-    texts = marked_texts()
+    texts = {message.id for message in extract() if message.id}
     assert len(texts) > 300
     for language in view.LANGUAGES:
         entries = {entry.id: entry for entry in catalogue(language) if entry.id}
