@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from agents.messages import Order, Roster
+from agents.messages import Hold, Order, Roster
 
 ROSTER_MAX_AGE = timedelta(hours=48)
 """Older, and its copy of the calendar has run out."""
@@ -17,7 +17,8 @@ def refusal(order: Order, roster: Roster | None, now: datetime) -> str:
     """Why not, as a code; empty when it may. Pure.
 
     `expired`, `too_early`, `no_roster`, `roster_old`, `clock_in_doubt`, `unknown_device`,
-    `wrong_room`, `calendar_in_doubt`, `course_running`, `too_late`.
+    `wrong_room`, `plan_changed`, `paused`, `maintenance`, `calendar_in_doubt`, `course_running`,
+    `too_late`.
     """
     return next((code for code, wrong in _complaints(order, roster, now) if wrong), "")
 
@@ -41,10 +42,22 @@ def _complaints(order: Order, roster: Roster | None, now: datetime) -> Iterator[
     target = next((one for one in roster.targets if one.device == order.device), None)
     yield "unknown_device", target is None or order.site != roster.site
     yield "wrong_room", target and target.room != order.room
+    yield "plan_changed", order.plan_rev < roster.plan_rev
+    held = (
+        set() if order.force else {hold.reason for hold in roster.holds if _holds(hold, order, now)}
+    )
+    yield "maintenance", "maintenance" in held
+    yield "paused", held
     trusted_until = roster.trusted_until.get(order.room)
-    yield "calendar_in_doubt", trusted_until is None or trusted_until < now
+    doubtful = trusted_until is None or trusted_until < now
+    yield "calendar_in_doubt", doubtful and not order.force
     courses = [busy for busy in roster.busy if busy.room == order.room]
     yield "course_running", any(busy.start - EARLY <= now < busy.end for busy in courses)
     start = next_start(order, roster, now)
     length = timedelta(seconds=order.max_runtime_s + order.settle_s)
     yield "too_late", start and start < now + length
+
+
+def _holds(hold: Hold, order: Order, now: datetime) -> bool:
+    here = hold.room in ("", order.room) and hold.device in ("", order.device)
+    return here and hold.start <= now and (hold.end is None or now < hold.end)

@@ -46,6 +46,20 @@ class Busy(Message):
     end: AwareDatetime
 
 
+class Hold(Message):
+    """No reset from here to there, said by hand: a pause, or work on a device."""
+
+    room: Name = ""
+    """Empty: every room of the site."""
+    device: Name = ""
+    """Empty: every device of the room."""
+    start: AwareDatetime
+    end: AwareDatetime | None = None
+    """None: until the centre says otherwise."""
+    reason: Annotated[str, Field(max_length=63)] = "paused"
+    """A code: `paused` or `maintenance`."""
+
+
 class Roster(Message):
     """Everything one site's agent has to know, complete each time: nothing to merge."""
 
@@ -59,6 +73,10 @@ class Roster(Message):
     """Courses of the next 48 hours."""
     trusted_until: dict[str, AwareDatetime] = {}
     """Room → until when its calendar may be believed. A room missing here: no reset at all."""
+    holds: list[Hold] = []
+    """What was said by hand for the same time ahead as the courses."""
+    plan_rev: int = 0
+    """An order with a lower one was made from a plan that no longer holds."""
 
 
 class Order(Message):
@@ -78,6 +96,11 @@ class Order(Message):
     """When the next course in the room begins, if one is known."""
     max_runtime_s: int = 120
     settle_s: int = 0
+    plan_rev: int = 0
+    """From which plan it was made: an agent that knows a newer one refuses."""
+    force: bool = False
+    """Somebody wants it although the calendar is in doubt, or against a hold. A course that is
+    known, and a person at the device, stop it all the same."""
 
 
 class Reading(Message):

@@ -113,6 +113,9 @@ RUN = {
     "bad_config": N_("Das Gerät ist falsch eingerichtet."),
     "unknown_profile": N_("Das Gerät kennt diese Art der Zurücksetzung nicht."),
     "unsupported_tier": N_("Das Gerät kennt diese Art der Zurücksetzung nicht."),
+    "plan_changed": N_("Der Plan hat sich geändert. Es wird neu geplant."),
+    "paused": N_("Die Zurücksetzungen sind von Hand angehalten."),
+    "maintenance": N_("Hier wird gerade gearbeitet. Bis dahin wird nichts zurückgesetzt."),
 }
 """Why a reset run is where it is. Besides these a run carries the codes of a poll that failed."""
 

@@ -15,10 +15,10 @@ from sqlalchemy import select as sql_select
 from sqlmodel import Session, col, select
 
 from agents.bus import Bus, encode
-from agents.messages import Busy, Roster, Target
-from fleet import timetable
+from agents.messages import Busy, Hold, Roster, Target
+from fleet import overrides, timetable
 from fleet.settings import Settings
-from inventory import AgentContact, Device, Room, Service, Site
+from inventory import AgentContact, Device, Override, Room, Service, Site
 from inventory.db import reading
 
 AHEAD = timedelta(hours=48)
@@ -137,6 +137,9 @@ def _build(
     session: Session, sites: Sequence[str], now: datetime, settings: Settings
 ) -> list[Roster]:
     """The rosters of these sites, read with the same few queries however many they are."""
+    revisions = dict(
+        session.exec(select(Site.id, Site.plan_rev).where(col(Site.id).in_(sites))).all()
+    )
     site_of = dict(
         session.exec(select(Room.id, Room.site_id).where(col(Room.site_id).in_(sites))).all()
     )
@@ -156,6 +159,7 @@ def _build(
     )
     trusted = timetable.trusted_until(session, list(site_of), now)
     trust = _by_site((site_of[room], (room, until)) for room, until in sorted(trusted.items()))
+    held = overrides.in_force(session, now, *overrides.HOLDS, sites=sites)
     return [
         Roster(
             site=site,
@@ -164,9 +168,21 @@ def _build(
             targets=targets[site],
             busy=busy[site],
             trusted_until=dict(trust[site]),
+            holds=[_hold(one) for one in held if one.site_id in (None, site)],
+            plan_rev=revisions[site],
         )
         for site in sites
     ]
+
+
+def _hold(said: Override) -> Hold:
+    return Hold(
+        room=said.room_id or "",
+        device=said.device_id or "",
+        start=said.since,
+        end=said.until,
+        reason=overrides.HOLDS[said.kind],
+    )
 
 
 def _by_site(pairs: Iterable[tuple[str, Any]]) -> defaultdict[str, list[Any]]:

@@ -4,11 +4,12 @@ from inventory.agent import AgentContact
 from inventory.course import Course, CourseKind, Feed, Readiness, Verdict
 from inventory.device import Device, DeviceKind, DeviceState, Health, Service
 from inventory.incident import Incident, Prediction
+from inventory.override import Override, OverrideKind
 from inventory.person import Account, OneTimeLink, Role, SignIn
 from inventory.place import Room, Site
 from inventory.reading import Flip, Reading, Subject
 from inventory.report import Impact, Problem, Report, ReportState
-from inventory.reset import OPEN_STATES, TRANSITIONS, Recipe, ResetRun, RunState
+from inventory.reset import OPEN_STATES, TRANSITIONS, Recipe, ResetRun, RunState, Tier
 from inventory.tally import Tally
 
 __all__ = [
@@ -27,6 +28,8 @@ __all__ = [
     "Impact",
     "Incident",
     "OneTimeLink",
+    "Override",
+    "OverrideKind",
     "Prediction",
     "Problem",
     "Readiness",
@@ -43,5 +46,6 @@ __all__ = [
     "Site",
     "Subject",
     "Tally",
+    "Tier",
     "Verdict",
 ]

@@ -48,14 +48,19 @@ def moment(*, nullable: bool = True, index: bool = False) -> Column[Any]:
     return Column(Utc, nullable=nullable, index=index)
 
 
-def word(words: type[StrEnum], *, nullable: bool = False, index: bool = False) -> Column[Any]:
-    """A column that holds one word of a closed list, held by a CHECK on both databases."""
+def word(
+    words: type[StrEnum], *, nullable: bool = False, index: bool = False, name: str = ""
+) -> Column[Any]:
+    """A column that holds one word of a closed list, held by a CHECK on both databases.
+
+    `name`: of the check, where a table has two such columns.
+    """
     kind = Enum(
         words,
         native_enum=False,
         create_constraint=True,
         length=32,
-        name=words.__name__.lower(),
+        name=name or words.__name__.lower(),
         values_callable=lambda members: [member.value for member in members],
     )
     return Column(kind, nullable=nullable, index=index)

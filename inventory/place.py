@@ -18,6 +18,9 @@ class Site(SQLModel, table=True):
     """Whom a caretaker can call when the form does not work."""
     thresholds: dict[str, Any] = Field(default_factory=dict, sa_column=json_column())
     """Kind of device → name of a threshold of `fleet.health.rules` → the limit at this site."""
+    plan_rev: int = Field(default=0)
+    """Grows when something that was planned here changed. An order carries it, and an agent that
+    knows a newer one refuses the order."""
 
 
 class Room(SQLModel, table=True):
@@ -29,3 +32,6 @@ class Room(SQLModel, table=True):
     required: dict[str, Any] = Field(default_factory=dict, sa_column=json_column())
     """Device kind → how many a course needs: a number, or `{"wanted": 10, "least": 8}`. A kind
     not named here: all active ones that stand in the room and are no spares."""
+    quiet: str = Field(default="", max_length=11)
+    """When nothing may be heard, in local time, for example `20:00-07:00`: no projector starts and
+    no computer boots. Empty: never."""

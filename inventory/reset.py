@@ -28,6 +28,21 @@ class Recipe(SQLModel, table=True):
     settle_s: int = Field(default=0, ge=0)
     """How long to wait between the act and the look."""
     tries: int = Field(default=3, ge=1, le=10)
+    """How many attempts may touch the device for one course. One that came to nothing because the
+    device was away or refused does not count."""
+    tiers: dict[str, Any] = Field(default_factory=dict, sa_column=json_column())
+    """Tier (`quick`, `standard`, `full`) → what differs from the columns above: `steps` (taken
+    into those above), `max_runtime_s`, `settle_s`, and `noisy`, `boots`, `heavy`, `gap_s`: whether
+    one hears it, whether the device starts up again, whether it loads much, and how long the room
+    must stand empty for it. Empty: `quick` alone, as above."""
+
+
+class Tier(StrEnum):
+    """How thorough a reset is, the simplest first."""
+
+    QUICK = "quick"
+    STANDARD = "standard"
+    FULL = "full"
 
 
 class RunState(StrEnum):
@@ -114,6 +129,12 @@ class ResetRun(SQLModel, table=True):
     course_start: datetime | None = Field(default=None, sa_column=moment())
     """The start it was planned for: a course that moves gets new runs."""
     recipe_id: str = Field(sa_column=reference("recipe.id", keep=True))
+    tier: Tier = Field(default=Tier.QUICK, sa_column=word(Tier))
+    """The one that it was sent with; while it waits, the one that fits by now."""
+    tier_limit: Tier | None = Field(
+        default=None, sa_column=word(Tier, nullable=True, name="tier_limit")
+    )
+    """No richer one: the device cannot do it, or somebody asked for this one."""
     state: RunState = Field(default=RunState.PLANNED, sa_column=word(RunState, index=True))
     planned_at: datetime = Field(sa_column=moment(nullable=False, index=True))
     not_before: datetime = Field(sa_column=moment(nullable=False))
@@ -123,9 +144,13 @@ class ResetRun(SQLModel, table=True):
     """When the present state has lasted too long."""
     next_try_at: datetime = Field(sa_column=moment(nullable=False))
     attempts: int = Field(default=0)
+    failures: int = Field(default=0)
+    """Attempts that touched the device and proved nothing."""
+    plan_rev: int = Field(default=0)
+    """`Site.plan_rev` when the plan last looked at it: an older plan is not carried out."""
     order_id: str | None = Field(default=None, max_length=40)
     """`<run id>.<attempt>`: an order is done at most once, a new attempt is a new order."""
-    ordered_at: datetime | None = Field(default=None, sa_column=moment())
+    ordered_at: datetime | None = Field(default=None, sa_column=moment(index=True))
     acted_at: datetime | None = Field(default=None, sa_column=moment())
     looked_at: datetime | None = Field(default=None, sa_column=moment())
     used_at: datetime | None = Field(default=None, sa_column=moment())
@@ -138,3 +163,8 @@ class ResetRun(SQLModel, table=True):
     evidence: dict[str, Any] = Field(default_factory=dict, sa_column=json_column())
     """Facts of the look that proved (or disproved) it: counts and hashes, never names."""
     requested_by: str = Field(default="plan", max_length=100)
+    forced: bool = Field(default=False)
+    """Somebody asked for it although the timetable is in doubt, or against what was said by hand.
+    A running course and a person at the device are never overruled."""
+    why: str = Field(default="", max_length=200)
+    """What they said why."""

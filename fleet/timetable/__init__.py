@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, Engine, and_, func, or_, update
 from sqlmodel import Session, col, select
 
+from fleet import overrides
 from fleet.ical import Contents, read_apart
 from fleet.settings import Settings
 from fleet.timetable import courses
@@ -147,6 +148,7 @@ def _take_over(session: Session, feed: Feed, answer: _Answer, now: datetime) -> 
     if not problem and expected >= MANY and 2 * coming < expected:
         problem, detail = "shrunk", f"{coming} instead of {expected}"
     courses.store(session, feed, lessons, now, full=not problem)
+    overrides.reapply(session, feed.id)
     feed.problem, feed.detail = problem, detail[:500]
     feed.etag, feed.modified = ("", "") if problem else (answer.etag, answer.modified)
     if not problem:
@@ -174,8 +176,9 @@ def confirm(session: Session, feed_id: str, now: datetime) -> None:
 def busy(
     session: Session, room_ids: Collection[str], start: datetime, end: datetime
 ) -> Sequence[Course]:
-    """The courses that overlap [start, end) in these rooms and are not cancelled, by start."""
-    return session.exec(
+    """What overlaps [start, end) in these rooms, by start: the courses that are not cancelled, and
+    the times in which somebody blocked a room (with a uid of `overrides.BLOCKED`, in no table)."""
+    held = session.exec(
         select(Course)
         .where(
             col(Course.room_id).in_(room_ids),
@@ -185,6 +188,8 @@ def busy(
         )
         .order_by(col(Course.start), col(Course.id))
     ).all()
+    blocked = overrides.blocks(session, room_ids, start, end)
+    return sorted([*held, *blocked], key=lambda one: one.start) if blocked else held
 
 
 def trusted_until(
