@@ -127,8 +127,14 @@ REFUSAL = {
     "course_running": N_("Ein Kurs läuft, ist gerade vorbei oder beginnt gleich."),
     "too_close": N_("Der nächste Kurs beginnt zu bald."),
     "already_open": N_("Eine Zurücksetzung ist schon geplant oder läuft."),
+    "unknown_place": N_("Diesen Ort, dieses Gerät oder diesen Kurs gibt es nicht."),
+    "course_over": N_("Dieser Kurs ist schon vorbei."),
+    "already_cancelled": N_("Dieser Kurs fällt schon aus."),
+    "ends_before_it_begins": N_("Das Ende muss in der Zukunft liegen."),
+    "too_long": N_("Das Ende liegt zu weit in der Zukunft."),
+    "end_needed": N_("Bitte geben Sie an, bis wann."),
 }
-"""Every key of `fleet.resets.REFUSALS`."""
+"""Every key of `fleet.resets.REFUSALS` and `fleet.overrides.REFUSALS`."""
 
 TIMETABLE = {
     "unreachable": N_("Der Stundenplan ist nicht erreichbar."),

@@ -13,7 +13,7 @@ from dashboards import reasons, units, view, words
 from dashboards.catalogue import extract
 from dashboards.finding import in_order
 from dashboards.history import WIDTH, strip
-from fleet import health, readiness, resets, timetable
+from fleet import health, overrides, readiness, resets, timetable
 from inventory import (
     Device,
     DeviceKind,
@@ -64,6 +64,7 @@ def test_every_reason_has_a_sentence() -> None:
         (health.REASONS, reasons.HEALTH),
         (readiness.REASONS, reasons.READINESS),
         (resets.REFUSALS, reasons.REFUSAL),
+        (overrides.REFUSALS, reasons.REFUSAL),
         (timetable.PROBLEMS, reasons.TIMETABLE),
     ):
         assert set(codes) <= set(sentences)
@@ -79,7 +80,7 @@ def test_every_reason_of_a_run_has_a_sentence() -> None:
         *(root / "ansible/roles/room_laptop/files").glob("*.py"),
     ):
         text = path.read_text()
-        written |= set(re.findall(r'(?<!Reset)Refus(?:ed|al)\(\s*"(\w+)"', text))
+        written |= set(re.findall(r'(?<!Reset)(?<!Override)Refus(?:ed|al)\(\s*"(\w+)"', text))
         written |= set(re.findall(r'^    code = "(\w+)"', text, re.MULTILINE))
         if path.name in {"worker.py", "outcomes.py", "resets.py", "dispatch.py", "runs.py"}:
             written |= set(re.findall(r'reason="(\w+)"', text))
