@@ -31,13 +31,16 @@ def human(name: str, value: Any, language: str, translate: Callable[[str], str])
     if isinstance(value, str):
         return _text(name, value, translate)
     if not isinstance(value, int | float):
-        return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+        if not isinstance(value, list):
+            return str(value)
+        return ", ".join(_text(name, str(one), translate) for one in value)
     return _measure(fact.unit, name, value, language, translate)
 
 
 def _text(name: str, value: str, translate: Callable[[str], str]) -> str:
-    if name == "input" and len(value) == 2 and value[0] in INPUTS:
-        return f"{translate(INPUTS[value[0]])} {value[1]}"
+    if name in ("input", "inputs") and value[1:2] and value[0] in INPUTS and not value[2:3].strip():
+        called = f" ({value[3:]})" if value[3:] else ""
+        return f"{translate(INPUTS[value[0]])} {value[1]}{called}"
     return translate(words.FACT_VALUES[value]) if value in words.FACT_VALUES else value
 
 

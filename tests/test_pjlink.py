@@ -1,12 +1,14 @@
 """Projectors: what they say is read right."""
 
 import asyncio
+import hashlib
 from typing import Any
 
 import pytest
 
 from agents.driver import (
     Denied,
+    Misconfigured,
     MissingCredential,
     Unreachable,
     WrongDevice,
@@ -60,6 +62,13 @@ class TestProtocol:
             ("FILT", "12", {"filter_s": 12 * 3600}),
             ("NAME", " Süd\x07 ", {"name": "Süd"}),
             ("INF1", "", {}),
+            ("IRES", "-", {"signal": False}),
+            ("IRES", "*", {"signal": True}),
+            ("IRES", "1920X1080", {"signal": True, "resolution": "1920x1080"}),
+            ("RRES", "1280x800", {"native_resolution": "1280x800"}),
+            ("FREZ", "1", {"frozen": True}),
+            ("RFIL", "ELPAF60 ELPAF32", {"filter_part": "ELPAF60 ELPAF32"}),
+            ("RLMP", "", {}),
         ],
     )
     def test_meaning(self, command: str, value: str, facts: dict[str, Any]) -> None:
@@ -88,6 +97,9 @@ class TestProtocol:
             ("LAMP", "-1 0"),
             ("LAMP", "٣ 1"),
             ("FILT", "1e9"),
+            ("IRES", "0x0"),
+            ("RRES", "-"),
+            ("FREZ", "2"),
         ],
     )
     def test_nonsense_is_refused(self, command: str, value: str) -> None:
@@ -114,6 +126,7 @@ class TestPoll:
             "name": "Raum 1",
             "vendor": "EPSON",
             "model": "EB-W49",
+            "inputs": ["11", "31", "32"],
         }
 
     async def test_standby_is_a_fact_and_tells_no_input(self) -> None:
@@ -138,6 +151,43 @@ class TestPoll:
         facts = await facts_of(Projector(serial="X9", pjlink_class=2), serial="x9")
         assert (facts["serial"], facts["firmware"]) == ("X9", "1.07")
         assert facts["filter_s"] == 40 * 3600
+
+    async def test_class_2_tells_picture_inputs_and_parts(self) -> None:
+        facts = await facts_of(on(pjlink_class=2))
+        assert facts["inputs"] == ["11 VGA", "31 HDMI 1", "32 HDMI 2"]
+        assert (facts["signal"], facts["resolution"]) == (True, "1920x1080")
+        assert facts["native_resolution"] == "1920x1200"
+        assert facts["frozen"] is False
+        assert (facts["lamp_part"], facts["filter_part"]) == ("ELPLP97", "ELPAF60 ELPAF32")
+
+    async def test_no_signal_and_a_still_picture(self) -> None:
+        projector = on(pjlink_class=2)
+        projector.resolution, projector.frozen = "-", "1"
+        facts = await facts_of(projector)
+        assert (facts["signal"], facts["frozen"]) == (False, True)
+        assert "resolution" not in facts
+
+    async def test_nonsense_of_what_is_only_nice_to_know_is_left_out(self) -> None:
+        projector = on(pjlink_class=2)
+        projector.resolution, projector.inputs = "very large", ["31", "99", "x", "31"]
+        projector.frozen = "perhaps"
+        facts = await facts_of(projector)
+        assert facts["power"] == "on"
+        assert facts["inputs"] == ["31 HDMI 1"]
+        assert {"signal", "frozen", "resolution"}.isdisjoint(facts)
+
+    async def test_many_inputs_are_named_over_several_looks(self) -> None:
+        projector = Projector(pjlink_class=2)
+        projector.inputs = [f"3{n}" for n in "123456789ABC"]
+        projector.input_names = {code: f"Port {code}" for code in projector.inputs}
+        async with running(projector) as port:
+            one = driver()
+            named = []
+            for _ in range(4):
+                inputs = (await one.poll(target(port), SECOND))["inputs"]
+                named.append(sum(len(text) > 2 for text in inputs))
+        assert named == [4, 8, 12, 12]
+        assert sum(line.startswith("%2INNM") for line in projector.received) == 12
 
     async def test_a_laser_has_no_lamp(self) -> None:
         assert "lamp_s" not in await facts_of(Projector(lamp_hours=None))
@@ -239,6 +289,47 @@ class TestPassword:
         assert heard == b"5d8409bc1c3fa39749434aa3a5c38682%1POWR ?\r"
 
 
+class TestLevel2:
+    def test_the_digest(self) -> None:
+        ours, theirs = "00" * 15 + "ff", "00" * 15 + "0f"
+        mixed = "00" * 15 + "f0"
+        signed = hashlib.sha256(f"{mixed}{PASSWORD}".encode()).hexdigest()
+        assert protocol.strong_digest(ours, theirs, PASSWORD) == ours + signed
+
+    @pytest.mark.parametrize("security", ["sha256", "auto"])
+    async def test_sha_256_where_it_is_known(self, security: str) -> None:
+        projector = Projector(password=PASSWORD, pjlink_class=2)
+        projector.level_2 = True
+        options = {"security": security}
+        assert await facts_of(projector, credential="beamer", options=options)
+        assert projector.connections == 1
+
+    async def test_md5_where_it_is_not_and_that_is_remembered(self) -> None:
+        projector = Projector(password=PASSWORD)
+        one = driver()
+        async with running(projector) as port:
+            place = target(port, credential="beamer", options={"security": "auto"})
+            for _ in range(3):
+                assert (await one.poll(place, SECOND))["power"] == "standby"
+        assert projector.connections == 4
+
+    async def test_never_md5_when_sha_256_is_demanded(self) -> None:
+        options = {"security": "sha256"}
+        with pytest.raises(Denied):
+            await facts_of(Projector(password=PASSWORD), credential="beamer", options=options)
+
+    @pytest.mark.parametrize("security", ["sha256", "auto"])
+    async def test_a_wrong_password_is_denied(self, security: str) -> None:
+        projector = Projector(password=PASSWORD)
+        projector.level_2 = True
+        with pytest.raises(Denied):
+            await facts_of(projector, credential="wrong", options={"security": security})
+
+    async def test_an_unknown_word_is_a_mistake_of_the_inventory(self) -> None:
+        with pytest.raises(Misconfigured, match="security"):
+            await facts_of(Projector(), options={"security": "sha1"})
+
+
 class TestPeer:
     async def test_an_independent_client_agrees_with_the_simulator(self) -> None:
         aiopjlink = need_module("aiopjlink")
@@ -277,3 +368,47 @@ class TestPeer:
             with pytest.raises(aiopjlink.PJLinkPassword):
                 async with aiopjlink.PJLink("127.0.0.1", port=port, password="no", timeout=1):
                     pass
+
+    async def test_of_what_class_2_adds(self) -> None:
+        aiopjlink = need_module("aiopjlink")
+        projector = on(password=PASSWORD, pjlink_class=2)
+        async with (
+            running(projector) as port,
+            aiopjlink.PJLink("127.0.0.1", port=port, password=PASSWORD, timeout=1) as link,
+        ):
+            two = aiopjlink.PJClass.TWO
+            mode = aiopjlink.Sources.Mode
+            assert (mode.DIGITAL, "1") in await link.sources.available(two)
+            assert await link.sources.get_source_name(mode.DIGITAL, 1) == "HDMI 1"
+            assert await link.sources.resolution() == (1920, 1080)
+            assert await link.sources.recommended_resolution() == (1920, 1200)
+            assert await link.lamps.replacement_models() == ["ELPLP97"]
+            assert await link.filter.replacement_models() == ["ELPAF60", "ELPAF32"]
+            await link.freeze.set(True)
+            assert await link.freeze.get() is True
+            await link.speaker.turn_up()
+            await link.speaker.turn_up()
+            await link.microphone.turn_down()
+        assert (projector.frozen, projector.volume) == ("1", 11)
+
+    async def test_a_second_independent_client_agrees(self) -> None:
+        pypjlink = need_module("pypjlink")
+        projector = on(name="Zweiter", password=PASSWORD)
+        projector.errors["filter"] = 1
+
+        def talk(port: int) -> None:
+            with pypjlink.Projector.from_address("127.0.0.1", port, timeout=2) as link:
+                assert link.authenticate(PASSWORD) is True
+                assert link.get_power() == "on"
+                assert link.get_inputs() == [("RGB", 1), ("DIGITAL", 1), ("DIGITAL", 2)]
+                link.set_input("RGB", 1)
+                assert link.get_input() == ("RGB", 1)
+                link.set_mute(pypjlink.MUTE_VIDEO, True)
+                assert link.get_mute() == (True, False)
+                assert link.get_errors()["filter"] == "warning"
+                assert link.get_lamps() == [(812, True)]
+                assert link.get_name() == "Zweiter"
+                assert link.get_product_name() == "EB-W49"
+
+        async with running(projector) as port:
+            await asyncio.to_thread(talk, port)

@@ -91,7 +91,7 @@ class TestHostile:
     async def test_the_line_breaks_at_each_byte(self, reset: bool) -> None:
         """A whole session is recorded, then played again and cut after each of its bytes."""
         answers = ["POWR=1", "INPT=31", "AVMT=30", "ERST=000000", "LAMP=8 1", "NAME=B"]
-        answers += ["INF1=E", "INF2=W", "CLSS=1"]
+        answers += ["INF1=E", "INF2=W", "CLSS=1", "INFO=", "INST=31"]
         session = [b"PJLINK 0\r", *(f"%1{answer}\r".encode() for answer in answers)]
         whole = sum(map(len, session))
         left = 0

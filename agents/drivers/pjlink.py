@@ -9,23 +9,25 @@ from weakref import WeakValueDictionary
 
 from agents.credentials import CredentialProblem, Credentials
 from agents.driver import (
-    Garbled,
+    Misconfigured,
     MissingCredential,
     NoEnd,
     Refused,
     TimedOut,
     Unreachable,
-    WrongDevice,
 )
 from agents.messages import Facts, Order, Target
 from agents.pjlink import protocol
 from agents.pjlink.ensure import Ensure, Steps
-from agents.pjlink.session import Lost, Session, connected
+from agents.pjlink.look import Memory, check_serial, look
+from agents.pjlink.session import Lost, NoLevel2, Session, connected
 
 Result = TypeVar("Result")
 
 IDENTITY_S = 900.0
 """How long names, models and versions are remembered; any failure forgets them."""
+SECURITY = ("md5", "sha256", "auto")
+"""`options.security`: the usual digest, only security level 2, or that where it is known."""
 
 
 class Pjlink:
@@ -48,24 +50,26 @@ class Pjlink:
         self._settle_s = settle_s
         self._answer_s = answer_s
         self._locks: WeakValueDictionary[tuple[str, int], asyncio.Lock] = WeakValueDictionary()
-        self._identities: dict[tuple[str, int], tuple[float, Facts]] = {}
+        self._memories: dict[tuple[str, int], Memory] = {}
+        self._only_md5: set[tuple[str, int]] = set()
 
     async def poll(self, target: Target, timeout: timedelta) -> Facts:
-        """Power, input, mute, faults and lamp; in standby without input and mute."""
+        """Power, input, picture, faults, lamp; in standby without what only the lit one tells."""
         place = _place(target)
-        until, identity = self._identities.pop(place, (0.0, {}))
+        memory = self._memories.pop(place, None)
         now = asyncio.get_running_loop().time()
-        if now >= until:
-            until, identity = now + IDENTITY_S, {}
+        if memory is None or now >= memory.until:
+            memory = Memory(now + IDENTITY_S)
+            self._only_md5.discard(place)
         facts = await self._talk(
-            target, timeout.total_seconds(), lambda session: _look(session, target, identity)
+            target, timeout.total_seconds(), lambda session: look(session, target, memory)
         )
-        self._identities[place] = (until, identity)
+        self._memories[place] = memory
         return facts
 
     async def look(self, target: Target, order: Order, timeout: timedelta) -> Facts:
         """Everything asked anew, nothing from memory."""
-        self._identities.pop(_place(target), None)
+        self._memories.pop(_place(target), None)
         return await self.poll(target, timeout)
 
     async def act(self, target: Target, order: Order, timeout: timedelta) -> None:
@@ -101,14 +105,20 @@ class Pjlink:
         once more, unless something was sent that changes it.
         """
         session: Session | None = None
-        password = self._password(target)
+        password, place = self._password(target), _place(target)
+        security = _security(target)
         try:
             async with asyncio.timeout(seconds), self._lock(target):
                 for last in (False, True):
+                    strong = security != "md5" and place not in self._only_md5
                     try:
-                        async with connected(*_place(target), password) as session:
-                            await session.greet()
+                        async with connected(*place, password) as session:
+                            await session.greet(strong=strong)
                             return await say(session)
+                    except NoLevel2:
+                        if last or security == "sha256":
+                            raise
+                        self._only_md5.add(place)
                     except Lost:
                         if last or (session and session.said):
                             raise
@@ -135,46 +145,16 @@ def _place(target: Target) -> tuple[str, int]:
     return target.address, port
 
 
+def _security(target: Target) -> str:
+    wanted = target.options.get("security", "md5")
+    if wanted not in SECURITY:
+        raise Misconfigured(f"options: security must be one of {', '.join(SECURITY)}")
+    return str(wanted)
+
+
 async def _power(session: Session, target: Target) -> str:
     """The power state of the right projector; empty when it does not tell just now."""
     facts = await session.facts("POWR")
     if target.serial and await session.send("CLSS") == "2":
-        _check_serial(await session.facts("SNUM", "2"), target)
+        check_serial(await session.facts("SNUM", "2"), target)
     return str(facts.get("power", ""))
-
-
-async def _look(session: Session, target: Target, identity: Facts) -> Facts:
-    """All facts. `identity` is filled when empty, and believed when not."""
-    facts = await session.facts("POWR")
-    if facts.get("power") == "on":
-        facts |= await session.facts("INPT")
-        facts |= await session.facts("AVMT")
-    facts |= await session.facts("ERST")
-    facts |= await session.facts("LAMP")
-    if not identity:
-        identity |= await _identify(session)
-    elif target.serial and "serial" in identity:
-        identity |= await session.facts("SNUM", "2")
-    _check_serial(identity, target)
-    facts |= identity
-    if not facts:
-        raise Garbled("it answers no question")
-    if session.failing and facts.get("other_state", "ok") == "ok":
-        facts["other_state"] = "warning"
-    return facts
-
-
-async def _identify(session: Session) -> Facts:
-    facts: Facts = {}
-    for command in ("NAME", "INF1", "INF2"):
-        facts |= await session.facts(command)
-    if await session.send("CLSS") == "2":
-        for command in ("SNUM", "SVER", "FILT"):
-            facts |= await session.facts(command, "2")
-    return facts
-
-
-def _check_serial(facts: Facts, target: Target) -> None:
-    serial = facts.get("serial", "")
-    if target.serial and serial and serial.casefold() != target.serial.strip().casefold():
-        raise WrongDevice(f"serial number {serial} instead of {target.serial}")

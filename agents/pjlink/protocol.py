@@ -1,4 +1,4 @@
-"""PJLink on paper: greeting, digest, lines, and what each answer means as facts.
+"""PJLink on paper: greeting, digests, lines, and what each answer means as facts.
 
 Nothing here touches a socket. Every function raises ValueError for text that is not PJLink.
 """
@@ -17,7 +17,10 @@ OK = "OK"
 UNDEFINED, OUT_OF_PARAMETER, UNAVAILABLE, FAILURE = "ERR1", "ERR2", "ERR3", "ERR4"
 COMPLAINTS = frozenset({UNDEFINED, OUT_OF_PARAMETER, UNAVAILABLE, FAILURE})
 
+_LEVEL_2 = re.compile("PJLINK 2 ([0-9a-f]{32})", re.IGNORECASE)
 _GREETING = re.compile(r"PJLINK (?:(0)|1 (\S{1,32})|(ERRA))", re.IGNORECASE)
+_INPUT = re.compile("[1-6][1-9A-Z]")
+_SIZE = re.compile("[0-9]{2,5}x[0-9]{2,5}")
 _LINE = re.compile(r"%([1-9])([A-Z0-9]{4})=(.*)", re.IGNORECASE | re.DOTALL)
 _POWER = {"0": "standby", "1": "on", "2": "cooling", "3": "warming"}
 _SEVERITY = {"0": "ok", "1": "warning", "2": "error"}
@@ -51,6 +54,20 @@ def digest(random: str, password: str) -> str:
     return hashlib.md5((random + password).encode(), usedforsecurity=False).hexdigest()
 
 
+def level_2(line: str) -> str:
+    """The projector's random number, when it accepts security level 2. Raises ValueError."""
+    found = _LEVEL_2.fullmatch(line)
+    if not found:
+        raise ValueError("no security level 2")
+    return found[1].lower()
+
+
+def strong_digest(ours: str, theirs: str, password: str) -> str:
+    """Security level 2: our random number, and the SHA-256 over both of them and the password."""
+    mixed = bytes(a ^ b for a, b in zip(bytes.fromhex(ours), bytes.fromhex(theirs), strict=True))
+    return ours + hashlib.sha256((mixed.hex() + password).encode()).hexdigest()
+
+
 def answer(line: str, command: str, pjclass: str) -> str | None:
     """The value in an answer to this command, or None for a line that nobody asked for.
 
@@ -74,6 +91,12 @@ def facts(command: str, value: str) -> Facts:
     return _MEANING[command](value)
 
 
+def inputs(value: str) -> list[str]:
+    """The inputs that an INST answer lists; what is none of PJLink's is left out."""
+    listed = (part.upper() for part in value.split(" "))
+    return list(dict.fromkeys(part for part in listed if _INPUT.fullmatch(part)))
+
+
 def _power(value: str) -> Facts:
     if value not in _POWER:
         raise ValueError("unknown power state")
@@ -81,7 +104,7 @@ def _power(value: str) -> Facts:
 
 
 def _input(value: str) -> Facts:
-    if not re.fullmatch("[1-6][1-9A-Z]", value.upper()):
+    if not _INPUT.fullmatch(value.upper()):
         raise ValueError("unknown input")
     return {"input": value.upper()}
 
@@ -111,6 +134,29 @@ def _filter(value: str) -> Facts:
     return {"filter_s": int(value) * 3600}
 
 
+def _resolution(value: str) -> Facts:
+    """`-`: no signal; `*`: a signal of which it does not know the size."""
+    if value == "-":
+        return {"signal": False}
+    if value == "*":
+        return {"signal": True}
+    if not _SIZE.fullmatch(value.lower()):
+        raise ValueError("width x height expected")
+    return {"signal": True, "resolution": value.lower()}
+
+
+def _native(value: str) -> Facts:
+    if not _SIZE.fullmatch(value.lower()):
+        raise ValueError("width x height expected")
+    return {"native_resolution": value.lower()}
+
+
+def _freeze(value: str) -> Facts:
+    if value not in ("0", "1"):
+        raise ValueError("0 or 1 expected")
+    return {"frozen": value == "1"}
+
+
 def _label(fact: str) -> Callable[[str], Facts]:
     def read(value: str) -> Facts:
         text = "".join(filter(str.isprintable, value)).strip()
@@ -131,4 +177,10 @@ _MEANING: dict[str, Callable[[str], Facts]] = {
     "INF2": _label("model"),
     "SNUM": _label("serial"),
     "SVER": _label("firmware"),
+    "INFO": _label("details"),
+    "RLMP": _label("lamp_part"),
+    "RFIL": _label("filter_part"),
+    "IRES": _resolution,
+    "RRES": _native,
+    "FREZ": _freeze,
 }

@@ -1,6 +1,7 @@
 """One connection to a projector: connect, sign the first command, ask, close."""
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
@@ -14,6 +15,10 @@ _MOST_UNASKED = 16
 
 class Lost(Unreachable):
     """The projector closed the connection instead of answering."""
+
+
+class NoLevel2(Denied):
+    """The projector does not know security level 2."""
 
 
 class Session:
@@ -35,8 +40,11 @@ class Session:
         self.said = False
         self.failing = False
 
-    async def greet(self) -> None:
-        """Read the greeting and prepare the digest. Raises Denied when a password is missing."""
+    async def greet(self, *, strong: bool = False) -> None:
+        """Read the greeting and prepare the digest: MD5, or SHA-256 when `strong`.
+
+        Raises Denied when a password is missing, NoLevel2 when it knows only MD5.
+        """
         try:
             random = protocol.greeting(await self._line())
         except ValueError as error:
@@ -47,11 +55,24 @@ class Session:
             return
         if self._password is None:
             raise Denied("it wants a password and the inventory names none")
-        self._prefix = protocol.digest(random, self._password)
+        if strong:
+            self._prefix = protocol.strong_digest(*await self._agree(), self._password)
+        else:
+            self._prefix = protocol.digest(random, self._password)
+
+    async def _agree(self) -> tuple[str, str]:
+        """Ask for security level 2: our random number and the projector's."""
+        ours = secrets.token_hex(16)
+        self._writer.write(b"PJLINK 2\r")
+        await self._writer.drain()
+        try:
+            return ours, protocol.level_2(await self._line())
+        except (ValueError, Lost):
+            raise NoLevel2("it knows no security level 2") from None
 
     async def send(self, command: str, parameter: str = "?", pjclass: str = "1") -> str:
         """One command and the value of its answer; `ERR1` to `ERR4` are values too."""
-        self.said = self.said or parameter != "?"
+        self.said = self.said or not parameter.startswith("?")
         self._writer.write(f"{self._prefix}%{pjclass}{command} {parameter}\r".encode())
         self._prefix = ""
         await self._writer.drain()
@@ -76,6 +97,14 @@ class Session:
             return protocol.facts(command, value)
         except ValueError as error:
             raise Garbled(f"{command}: {error}") from None
+
+    async def optional(self, command: str, pjclass: str = "1") -> Facts:
+        """The same of something nice to know: an answer that makes no sense is left out."""
+        value = await self.send(command, pjclass=pjclass)
+        try:
+            return {} if value in protocol.COMPLAINTS else protocol.facts(command, value)
+        except ValueError:
+            return {}
 
     async def _line(self) -> str:
         """The next line that is not just padding, without its CR."""

@@ -19,8 +19,8 @@ class Projector(TcpDevice):
     Change it while it runs: `errors["lamp"] = 2` (0 to 2), `failing.add("POWR")` (ERR4),
     `swallowed.add("POWR")` (does it, then closes without an answer), `answer_s` (time for each
     answer), `lazy_s` (how long the old power state is still told), `before` and `after` (bytes
-    around each answer), `lower_case`, `password`, `lamp_hours` (None: a laser), `press_power()`
-    (the remote control), `burn_out()`. `received` holds all commands.
+    around each answer), `lower_case`, `password`, `level_2`, `lamp_hours` (None: a laser),
+    `press_power()` (the remote control), `burn_out()`. `received` holds all commands.
     """
 
     def __init__(
@@ -53,6 +53,12 @@ class Projector(TcpDevice):
         self.lazy_s = 0.0
         self.inputs = ["11", "31", "32"]
         self.input = "31"
+        self.input_names = {"11": "VGA", "31": "HDMI 1", "32": "HDMI 2"}
+        self.resolution = "1920x1080"
+        self.frozen = "0"
+        self.volume = 10
+        self.level_2 = False
+        """It also knows the digest of security level 2."""
         self.mute = "30"
         self.filter_hours = 40
         self.before = b""
@@ -115,11 +121,15 @@ class Projector(TcpDevice):
             except TimeoutError:
                 return
             if protected:
-                signed = hashlib.md5((random + self.password).encode()).hexdigest()
-                if self.mood is Mood.DENIED or line[:32] != signed:
+                if self.level_2 and line == "PJLINK 2":
+                    random = secrets.token_hex(16)
+                    await self.send(reader, writer, f"PJLINK 2 {random}\r".encode())
+                    continue
+                signed = self._signature(random, line)
+                if self.mood is Mood.DENIED or not line.startswith(signed):
                     await self.send(reader, writer, b"PJLINK ERRA\r")
                     return
-                line, protected = line[32:], False
+                line, protected = line[len(signed) :], False
             self.received.append(line)
             if self.deaf_while_changing and self.power in (WARMING, COOLING):
                 return
@@ -129,6 +139,17 @@ class Projector(TcpDevice):
             if line[2:6] in self.swallowed and line[7:] != "?":
                 return
             await self.send(reader, writer, self.before + reply + self.after)
+
+    def _signature(self, random: str, line: str) -> str:
+        """What the first command must begin with; at level 2 the client's own number is in it."""
+        if len(random) == 8:
+            return hashlib.md5((random + self.password).encode()).hexdigest()
+        ours = line[:32]
+        try:
+            mixed = int(ours, 16) ^ int(random, 16)
+        except ValueError:
+            return "no number"
+        return ours + hashlib.sha256(f"{mixed:032x}{self.password}".encode()).hexdigest()
 
     def _answer(self, line: str) -> str:
         if len(line) < 8 or line[0] != "%" or line[6] != " ":
@@ -140,6 +161,8 @@ class Projector(TcpDevice):
         if command in self.failing:
             return "ERR4"
         ask, change = commands[command]
+        if command == "INNM":
+            return self.input_names.get(parameter[1:], "ERR2")
         if parameter == "?":
             return ask()
         return change(parameter) if change else "ERR2"
@@ -167,6 +190,14 @@ class Projector(TcpDevice):
             "FILT": (lambda: str(self.filter_hours), None),
             "INPT": (lambda: self.input if self.power == ON else "ERR3", self._set_input),
             "INST": (lambda: " ".join(self.inputs), None),
+            "INNM": (lambda: "ERR2", None),
+            "IRES": (lambda: self.resolution if self.power == ON else "ERR3", None),
+            "RRES": (lambda: "1920x1200", None),
+            "FREZ": (lambda: self.frozen if self.power == ON else "ERR3", self._set_freeze),
+            "SVOL": (lambda: "ERR2", self._set_volume),
+            "MVOL": (lambda: "ERR2", self._set_volume),
+            "RLMP": (lambda: "ELPLP97", None),
+            "RFIL": (lambda: "ELPAF60 ELPAF32", None),
         }
 
     def _power_told(self) -> str:
@@ -213,7 +244,21 @@ class Projector(TcpDevice):
         self.mute = {(0, 0): "30", (1, 0): "11", (0, 1): "21", (1, 1): "31"}[pictured, sounded]
         return "OK"
 
+    def _set_freeze(self, parameter: str) -> str:
+        if parameter not in ("0", "1"):
+            return "ERR2"
+        if self.power != ON:
+            return "ERR3"
+        self.frozen = parameter
+        return "OK"
+
+    def _set_volume(self, parameter: str) -> str:
+        if parameter not in ("0", "1"):
+            return "ERR2"
+        self.volume = min(max(self.volume + (1 if parameter == "1" else -1), 0), 20)
+        return "OK"
+
     def _become(self, state: str) -> None:
         self._power, self._since = state, time.monotonic()
         if state == WARMING:
-            self.mute = "30"
+            self.mute, self.frozen = "30", "0"
