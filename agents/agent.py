@@ -18,6 +18,7 @@ from agents.driver import Driver
 from agents.journal import Journal, JournalBroken
 from agents.messages import Heartbeat, Order, Outcome, Roster
 from agents.outbox import Outbox
+from agents.pjlink.notify import Notifications
 from agents.poller import Poller
 from agents.rosters import Rosters
 from agents.worker import Worker
@@ -83,18 +84,21 @@ class Agent:
         locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         rosters = Rosters(self._state)
         poller = Poller(drivers, outbox.put, locks, self._clock)
+        news = Notifications(poller.hint, self._clock)
         worker = Worker(drivers, rosters.get, outbox.put, locks, journal, self._clock)
         for site in self._sites:
             if roster := rosters.load(site):
                 poller.follow(site, roster.targets)
+                news.follow(site, roster.targets)
         worker.recover()
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(poller.run())
                 group.create_task(outbox.run())
+                group.create_task(news.run())
                 group.create_task(self._beat(rosters, poller, outbox))
                 for site in self._sites:
-                    group.create_task(self._follow(site, rosters, poller))
+                    group.create_task(self._follow(site, rosters, poller, news))
                     group.create_task(self._obey(site, worker))
         finally:
             for task in self._orders:
@@ -102,12 +106,15 @@ class Agent:
             await asyncio.gather(*self._orders, return_exceptions=True)
             await outbox.flush(2)
 
-    async def _follow(self, site: str, rosters: Rosters, poller: Poller) -> None:
+    async def _follow(
+        self, site: str, rosters: Rosters, poller: Poller, news: Notifications
+    ) -> None:
         async with aclosing(self._bus.receive(f"roster.{site}")) as deliveries:
             async for delivery in deliveries:
                 message = _read(delivery)
                 if isinstance(message, Roster) and message.site == site and rosters.take(message):
                     poller.follow(site, message.targets)
+                    news.follow(site, message.targets)
                 await delivery.ack()
 
     async def _obey(self, site: str, worker: Worker) -> None:

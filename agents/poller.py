@@ -31,6 +31,8 @@ _T = TypeVar("_T")
 
 SLOWEST_S = 300.0
 """A device that goes on failing is looked at this often, or at its own longer interval."""
+HINTED_S = 5.0
+"""However many hints come, a device is looked at only so often because of them."""
 AT_ONCE_SITE = 32
 AT_ONCE_DRIVER = {"ssh": 32, "snmp": 128}
 """Over all sites: SSH costs a thread each, SNMP shares one socket. Others: no such limit."""
@@ -89,7 +91,15 @@ class _Watch:
     failures: int = 0
     problem: str = ""
     gone: bool = False
+    hinted: bool = False
+    """A hint came while it was looked at: that look may have missed it."""
+    looked: float = -math.inf
+    """When the last look ended."""
     task: asyncio.Task[None] | None = None
+
+    @property
+    def busy(self) -> bool:
+        return self.task is not None and not self.task.done()
 
     @property
     def every(self) -> float:
@@ -160,6 +170,19 @@ class Poller:
             self._watched[site, target.device] = watch
             self._push(watch)
 
+    def hint(self, site: str, device: str) -> None:
+        """Something may have happened there: look soon, but at most every few seconds."""
+        watch = self._watched.get((site, device))
+        if watch is None:
+            return
+        if watch.busy:
+            watch.hinted = True
+            return
+        due = max(self._clock.monotonic(), watch.looked + HINTED_S)
+        if due < watch.due:
+            watch.due = due
+            self._push(watch)
+
     async def run(self) -> None:
         """Poll until cancelled."""
         try:
@@ -174,8 +197,8 @@ class Poller:
         """Start what is due; how long to sleep until the next look at the heap."""
         now = self._clock.monotonic()
         while self._heap and self._heap[0][0] <= now:
-            watch = heappop(self._heap)[2]
-            if watch.gone:
+            due, _, watch = heappop(self._heap)
+            if watch.gone or watch.busy or due != watch.due:  # a hint has moved it
                 continue
             watch.task = asyncio.create_task(self._poll(watch))
             self._tasks.add(watch.task)
@@ -210,7 +233,11 @@ class Poller:
         self.polls[watch.site] += 1
         self._note(watch, reading, error)
         self._report(watch.site, reading)
-        watch.due = watch.next_due(self._clock.monotonic())
+        watch.looked = self._clock.monotonic()
+        watch.due = watch.next_due(watch.looked)
+        if watch.hinted:
+            watch.due = min(watch.due, watch.looked + HINTED_S)
+        watch.hinted = False
         self._push(watch)
 
     async def _look(self, target: Target) -> tuple[Reading, DriverError | None]:

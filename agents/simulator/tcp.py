@@ -15,6 +15,9 @@ SLOW_S = 1.0
 class TcpDevice:
     """Base of the simulated TCP devices: sessions come to `session`, answers go through `send`."""
 
+    host = "127.0.0.1"
+    """Where it listens; to be set before `start`."""
+
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self._mood = Mood.OK
         self._tls = tls
@@ -26,7 +29,7 @@ class TcpDevice:
 
     async def start(self, port: int = 0) -> int:
         # Bound and never listening: the port stays ours, and refuses, while the device is off.
-        self._held = _bound(port)
+        self._held = _bound(self.host, port)
         if self._mood is not Mood.OFF:
             self._listen()
         return int(self._held.getsockname()[1])
@@ -81,7 +84,7 @@ class TcpDevice:
 
     def _listen(self) -> None:
         assert self._held
-        self._listener = _bound(self._held.getsockname()[1])
+        self._listener = _bound(self.host, self._held.getsockname()[1])
         self._listener.listen(512)
         asyncio.get_running_loop().add_reader(self._listener, self._accept)
 
@@ -132,12 +135,12 @@ async def _linger(reader: asyncio.StreamReader) -> None:
             raise ConnectionResetError
 
 
-def _bound(port: int) -> socket.socket:
+def _bound(host: str, port: int) -> socket.socket:
     bound = socket.socket()
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     bound.setblocking(False)
     try:
-        bound.bind(("127.0.0.1", port))
+        bound.bind((host, port))
     except OSError:
         bound.close()
         raise
