@@ -20,6 +20,8 @@ class Kind(StrEnum):
     """Only grows, until a restart."""
     LABEL = "label"
     """Identity: model, firmware, serial."""
+    DETAIL = "detail"
+    """Lines for people, as "Lernraum: 14": shown, neither measured nor kept for a change of it."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,8 @@ _ALL = (
     Fact("serial", Kind.LABEL, "", "Serial number"),
     Fact("name", Kind.LABEL, "", "Name the device has given itself"),
     Fact("profile", Kind.LABEL, "", "SNMP profile that was used"),
+    Fact("object_id", Kind.LABEL, "", "Model number of a device that no SNMP profile knows"),
+    Fact("description", Kind.LABEL, "", "What such a device says of itself"),
     Fact("uptime_s", Kind.COUNTER, "s", "Time since the device started"),
     Fact("round_trip_s", Kind.GAUGE, "s", "Round trip time of the look"),
     Fact("cpu_ratio", Kind.GAUGE, "ratio", "Processor in use"),
@@ -56,10 +60,17 @@ _ALL = (
     Fact("battery_wear_ratio", Kind.GAUGE, "ratio", "Battery capacity lost since new"),
     Fact("plugged", Kind.STATE, "bool", "On mains power"),
     Fact("clients", Kind.GAUGE, "", "Wi-Fi clients connected"),
+    Fact("clients_2g", Kind.GAUGE, "", "Wi-Fi clients connected, 2.4 GHz"),
+    Fact("clients_5g", Kind.GAUGE, "", "Wi-Fi clients connected, 5 GHz"),
+    Fact("clients_6g", Kind.GAUGE, "", "Wi-Fi clients connected, 6 GHz"),
+    Fact("clients_per_network", Kind.DETAIL, "", "Wi-Fi clients connected, per network"),
     Fact("channel_2g", Kind.STATE, "", "Wi-Fi channel, 2.4 GHz"),
     Fact("channel_5g", Kind.STATE, "", "Wi-Fi channel, 5 GHz"),
+    Fact("channel_6g", Kind.STATE, "", "Wi-Fi channel, 6 GHz"),
     Fact("utilisation_ratio", Kind.GAUGE, "ratio", "Busiest radio's channel utilisation"),
     Fact("noise_dbm", Kind.GAUGE, "dbm", "Worst noise floor of the radios"),
+    Fact("access_points", Kind.GAUGE, "", "Access points that the controller knows"),
+    Fact("access_points_up", Kind.GAUGE, "", "Access points connected to the controller"),
     Fact("in_bytes", Kind.COUNTER, "bytes", "Bytes received, all ports"),
     Fact("out_bytes", Kind.COUNTER, "bytes", "Bytes sent, all ports"),
     Fact("errors", Kind.COUNTER, "", "Packets with errors, all ports"),
@@ -105,9 +116,11 @@ _ALL = (
     Fact("paper_jam", Kind.STATE, "bool", "Paper jam"),
     Fact("door_open", Kind.STATE, "bool", "A door is open"),
     Fact("supply_ratio", Kind.GAUGE, "ratio", "Emptiest supply (toner, ink)"),
+    Fact("supplies", Kind.DETAIL, "", "Fill of each supply (toner, ink)"),
     Fact("supply_low", Kind.STATE, "bool", "A supply is low or empty"),
     Fact("pages", Kind.COUNTER, "", "Pages printed in its life"),
     Fact("on_battery", Kind.STATE, "bool", "UPS is running on its battery"),
+    Fact("battery_replace", Kind.STATE, "bool", "UPS battery must be replaced"),
     Fact("runtime_s", Kind.GAUGE, "s", "UPS run time left"),
     Fact("load_ratio", Kind.GAUGE, "ratio", "UPS load"),
     Fact("screen_on", Kind.STATE, "bool", "Screen on"),

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from agents.facts import FACTS
+from agents.facts import FACTS, check_facts
 from agents.snmp.facts import Readings, fact, number, text
 from agents.snmp.message import Missing, OidText, Value, oid
 from agents.snmp.profile import FALLBACK, ProfileError, Source, candidates, load
@@ -33,6 +33,7 @@ def folder(tmp_path: Path, **files: str) -> Path:
         (f'[facts.clients]\noid = "{A}"\ncolumn = "{B}"', "either 'oid' or 'column'"),
         (f'[facts.clients]\noid = "{A}"\nover = "{B}"', "belong to a 'column'"),
         (f'[facts.clients]\noid = "{A}"\nunit = "s"', "unit: Extra inputs"),
+        (f'[facts.clients]\ncolumn = "{A}"\naggregate = "list"', "belong together"),
         (f'[facts.clients]\noid = "{A}"\npattern = "("', "not a regular expression"),
         (f'[facts.clients]\ncolumn = "{A}"\naggregate = "median"', "aggregate"),
         ("[[match]]", "without any condition"),
@@ -72,7 +73,7 @@ def test_our_own_profiles_load_and_speak_only_of_facts() -> None:
     assert len(PROFILES) >= 20
     for profile in PROFILES.values():
         assert profile.facts.keys() <= FACTS.keys()
-        assert "uptime_s" in profile.facts
+        assert "uptime_s" in profile.facts or "uptime_s" in profile.drop
 
 
 @pytest.mark.parametrize(
@@ -229,11 +230,40 @@ def test_an_empty_table_is_unknown_not_zero() -> None:
     assert fact("ports_up", Source(column=A, aggregate="count"), Readings()) is None
 
 
-def test_no_row_that_fits_counts_as_zero_ports() -> None:
+def test_ports_without_link_are_zero_and_no_ports_are_unknown() -> None:
     source = Source.model_validate(
-        {"column": A, "where": [{"column": A, "one_of": ["1"]}], "aggregate": "count"}
+        {
+            "column": A,
+            "where": [{"column": B, "one_of": ["6"]}],
+            "map": {"1": True},
+            "aggregate": "count",
+        }
     )
-    assert fact("ports_up", source, table(a={1: 2, 2: 2})) == 0
+    assert fact("ports_up", source, table(a={1: 2, 2: 7}, b={1: 6, 2: 6})) == 0
+    assert fact("ports_up", source, table(a={1: 1, 2: 2, 3: 1}, b={1: 6, 2: 6, 3: 24})) == 1
+    assert fact("ports_up", source, table(a={1: 1}, b={1: 24})) is None
+
+
+def test_lines_add_up_clients_and_never_shares() -> None:
+    counts = Source.model_validate({"column": A, "label": B, "aggregate": "list"})
+    names: dict[int, Value] = {1: b"Lernraum", 2: b"", 3: b"Lernraum", 4: b"Verwaltung\x00"}
+    readings = table(a={1: 3, 2: 9, 3: b"11", 4: 0}, b=names)
+    assert fact("clients_per_network", counts, readings) == ["Lernraum: 14", "Verwaltung: 0"]
+    shares = Source.model_validate(
+        {"column": A, "label": B, "over": C, "range": [0, 1], "aggregate": "list"}
+    )
+    readings = table(
+        a={1: 20, 2: 30, 3: -3}, b={1: b"Drum", 2: b"Drum", 3: b"x"}, c={1: 40, 2: 100, 3: 100}
+    )
+    assert fact("supplies", shares, readings) == ["Drum: 50 %", "Drum: 30 %"]
+
+
+def test_lines_without_end_are_cut_to_what_a_fact_may_hold() -> None:
+    counts = Source.model_validate({"column": A, "label": B, "aggregate": "list"})
+    many: dict[int, Value] = {at: f"network {at} {'x' * 60}".encode() for at in range(200)}
+    found = fact("clients_per_network", counts, table(a=dict.fromkeys(range(200), 1), b=many))
+    assert not check_facts({"clients_per_network": found})
+    assert len(found) > 5
 
 
 def test_memory_without_caches_and_without_division_by_zero() -> None:

@@ -213,7 +213,7 @@ def test_another_model_at_the_same_address_is_recognised_anew(driver: Snmp) -> N
         await second.start(port)
         facts = await driver.poll(target(port), LONG)
         await second.stop()
-        assert facts["profile"] == "printer-mib"
+        assert facts["profile"] == "hp-printer"
         assert "clients" not in facts
 
     go(driver, scene())

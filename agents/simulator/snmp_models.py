@@ -310,6 +310,6 @@ MODELS = {
     "aruba-ap": Model("aruba-instant", "access_point", _aruba, "PHRC"),
     "openwrt-ap": Model("openwrt-ap", "access_point", _openwrt, "OWRT"),
     "switch-poe": Model("fastpath-switch", "switch", _switch, "F03E34"),
-    "printer": Model("printer-mib", "printer", _printer, "VNB3J"),
+    "printer": Model("hp-printer", "printer", _printer, "VNB3J"),
     "ups": Model("ups-mib", "ups", _ups, "G117"),
 }

@@ -2,12 +2,13 @@
 
 import math
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
-from agents.facts import FACTS, Fact, Kind
+from agents.facts import FACTS, LONGEST_TEXT, Fact, Kind
 from agents.snmp.message import Missing, Oid, OidText, Value, oid
 from agents.snmp.profile import Source, Term, Where
 from agents.snmp.session import Column
@@ -21,6 +22,7 @@ _RANGES = {
 }
 _NOT_NEGATIVE = (0.0, 1e20)
 _MAX_TEXT = 200
+_MAX_NAME = 32
 _FILLERS = re.compile(r"[\x00-\x1f\x7f]+")
 
 
@@ -77,7 +79,7 @@ def fact(name: str, source: Source, readings: Readings) -> Any:
     """The value of a fact by this source, in the fact's unit, or None."""
     known = FACTS[name]
     main = _term(source, known, readings)
-    if main is None or source.map or source.bits or isinstance(main, str):
+    if main is None or isinstance(main, bool | str | list):
         return _word(main, known)
     for term in source.minus:
         main -= _term(term, known, readings) or 0
@@ -104,13 +106,17 @@ def _term(term: Term, known: Fact, readings: Readings) -> Any:
     if rows is None:
         return None
     if term.aggregate == "count":
-        return len(rows)
-    values = [
-        v
+        return _count(term, known, rows)
+    values = {
+        index: v
         for index, raw in rows.items()
         if (v := _row(term, known, readings, index, raw)) is not None
-    ]
-    return _aggregate(term, known, values) if values else None
+    }
+    if not values:
+        return None
+    if term.label is not None:
+        return _lines(term, values, readings.columns.get(oid(term.label), Column()))
+    return _aggregate(term, known, list(values.values()))
 
 
 def _rows(term: Term, readings: Readings) -> dict[Oid, Value] | None:
@@ -149,6 +155,31 @@ def _row(term: Term, known: Fact, readings: Readings, index: Oid, raw: Value) ->
     return value
 
 
+def _count(term: Term, known: Fact, rows: dict[Oid, Value]) -> int | None:
+    """How many rows there are, or with a `map` how many are true; None where there is no row."""
+    if term.map is None:
+        return len(rows) or None
+    return sum(_convert(term, known, raw) is True for raw in rows.values()) if rows else None
+
+
+def _lines(term: Term, values: dict[Oid, float], names: Column) -> list[str] | None:
+    """A line for each name, in the table's order: "Lernraum: 14", shares as "Toner: 40 %".
+
+    Counts of one name are added up; shares of one name, which nobody may add, are lines each.
+    """
+    named = [(text(names.rows.get(index))[:_MAX_NAME], value) for index, value in values.items()]
+    if term.over is not None:
+        lines = [f"{name}: {value * 100:.0f} %" for name, value in named if name]
+    else:
+        sums: dict[str, float] = defaultdict(int)
+        for name, value in named:
+            sums[name] += value
+        lines = [f"{name}: {value:g}" for name, value in sums.items() if name]
+    while sum(map(len, lines)) > LONGEST_TEXT:
+        lines.pop()
+    return lines or None
+
+
 def _aggregate(term: Term, known: Fact, values: list[Any]) -> Any:
     if term.aggregate == "only":
         return values[0] if len(values) == 1 else None
@@ -185,6 +216,8 @@ def _scaled(term: Term, value: float | None) -> float | None:
         return None
     if term.type == "channel":
         return _channel(value)
+    if term.type == "channel_6g":
+        return int(value - 5950) // 5 if 5955 <= value <= 7115 else None
     # Integers stay integers: a 64-bit counter does not fit into a float.
     scaled = value if term.scale == 1 else value * term.scale
     return scaled if term.offset == 0 else scaled + term.offset

@@ -66,9 +66,14 @@ class Term(_Strict):
     """Another column, multiplied row by row."""
     over: OidText | None = None
     """Another column, divided by row by row; rows where it is not above zero are left out."""
-    aggregate: Literal["first", "sum", "max", "min", "mean", "count", "worst", "only"] = "first"
-    type: Literal["number", "text", "mac", "channel"] | None = None
-    """Default: text for labels, number for all else. `channel` also reads a frequency in MHz."""
+    label: OidText | None = None
+    """A column of names, for the aggregate `list`: rows of one name are added up."""
+    aggregate: Literal["first", "sum", "max", "min", "mean", "count", "worst", "only", "list"] = (
+        "first"
+    )
+    type: Literal["number", "text", "mac", "channel", "channel_6g"] | None = None
+    """Default: text for labels, number for all else. `channel` also reads a frequency in MHz,
+    `channel_6g` takes nothing but one of the 6 GHz band."""
     pattern: Regex | None = None
     """The first group (or the whole match) is the value."""
     sentinels: tuple[float, ...] = ()
@@ -88,13 +93,16 @@ class Term(_Strict):
             raise ValueError("give either 'oid' or 'column'")
         if self.oid is not None and (self.where or self.named or self.times or self.over):
             raise ValueError("'where', 'named', 'times' and 'over' belong to a 'column'")
+        if (self.aggregate == "list") != (self.label is not None):
+            raise ValueError("'label' and the aggregate 'list' belong together")
         return self
 
     def places(self) -> tuple[set[Oid], set[Oid]]:
         """(scalars, columns) to read."""
         if self.oid is not None:
             return {oid(self.oid)}, set()
-        names = [self.column, self.times, self.over, *(w.column for w in self.where)]
+        others = (self.times, self.over, self.label)
+        names = [self.column, *others, *(w.column for w in self.where)]
         return set(), {oid(name) for name in names if name}
 
 

@@ -123,12 +123,12 @@ def clean(facts: dict[str, Any]) -> dict[str, Any]:
         elif isinstance(value, bool):
             continue
         elif isinstance(value, int | float):
-            if abs(value) < 1e18 and fact.kind is not Kind.LABEL and not fact.values:
+            if abs(value) < 1e18 and fact.kind not in (Kind.LABEL, Kind.DETAIL) and not fact.values:
                 good[name] = value
         elif fact.kind in (Kind.STATE, Kind.LABEL) and isinstance(value, str):
             if not fact.values or value in fact.values:
                 good[name] = text(value, 200)
-        elif fact.kind is Kind.LABEL and isinstance(value, list):
+        elif fact.kind in (Kind.LABEL, Kind.DETAIL) and isinstance(value, list):
             good[name] = [text(part, 200) for part in value[:50] if isinstance(part, str)]
     return good
 

@@ -21,6 +21,7 @@ DEVICE = "raumwart_device_"
 UNITS = {"s": ("_s", "_seconds"), "celsius": ("_c", "_celsius"), "volts": ("_v", "_volts")}
 INFO = ("model", "vendor", "firmware", "serial", "profile")
 """Labels of the info metric. Not the name that a device gives itself: it may be a person's."""
+WORDS = (Kind.LABEL, Kind.DETAIL)
 SILENT = frozenset({"no_news", Service.LENT.value})
 """Reasons with which the last facts say nothing about now: better no curve than a flat one."""
 
@@ -47,14 +48,14 @@ def _families() -> dict[str, tuple[str, str]]:
         DEVICE + "last_verified_reset_timestamp_seconds": ("gauge", "When a reset was last proved"),
     }
     for fact in FACTS.values():
-        if fact.kind is not Kind.LABEL:
+        if fact.kind not in WORDS:
             type_ = "counter" if fact.kind is Kind.COUNTER else "gauge"
             found[metric_name(fact)] = (type_, fact.help)
     return found
 
 
 FAMILIES = _families()
-_NAMES = {fact.name: metric_name(fact) for fact in FACTS.values() if fact.kind is not Kind.LABEL}
+_NAMES = {fact.name: metric_name(fact) for fact in FACTS.values() if fact.kind not in WORDS}
 
 _MOMENTS = ("taken_at", "health_since", "clean_at")
 _COLUMNS = (
