@@ -23,7 +23,8 @@ from agents.drivers.snmp import Snmp
 from agents.facts import FACTS
 from agents.messages import Facts, Target
 from agents.simulator.snmp import SnmpDevice
-from tests.snmp_answers import IDENTITY, QUANTITIES, Allowed, Answers
+from tests.snmp_answers import IDENTITY, QUANTITIES, Answers
+from tests.snmp_key import Allowed
 from tests.snmpsim import serving
 
 README = Path(__file__).parents[1] / "agents" / "README.md"
