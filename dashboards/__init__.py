@@ -7,7 +7,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from dashboards import about, caretaker, devices, feeds, reports, resets, rooms, signin
+from dashboards import about, caretaker, devices, feeds, incidents, reports, resets, rooms, signin
 from dashboards.errors import register_errors
 from dashboards.limits import Limits
 
@@ -16,6 +16,7 @@ routers = [
     feeds.router,
     devices.router,
     resets.router,
+    incidents.router,
     reports.router,
     caretaker.router,
     signin.router,

@@ -57,6 +57,8 @@ HEALTH = {
     "disk_nearly_full": N_("Der Datenträger ist fast voll."),
     "battery_low": N_("Der Akku ist fast leer. Bitte ans Netzteil."),
     "battery_worn": N_("Der Akku hält nur noch halb so lange."),
+    "lamp_old": N_("Die Lampe hat ihre Lebensdauer erreicht."),
+    "filter_old": N_("Der Filter hat seine Lebensdauer erreicht."),
     "paper_jam": N_("Papierstau."),
     "paper_empty": N_("Kein Papier."),
     "supply_low": N_("Toner oder Tinte ist fast leer."),
@@ -73,6 +75,21 @@ HEALTH = {
     "weak_wifi": N_("Das WLAN-Signal ist schwach."),
 }
 """Every key of `fleet.health.REASONS`."""
+
+INCIDENT = {
+    "site": N_("Keines der Geräte ist erreichbar."),
+    "agent_silent": N_("Vom Standort kommt keine Nachricht mehr."),
+}
+"""Every key of `fleet.incidents.SITE_REASONS`."""
+
+TREND = {
+    "supply_empty_soon": N_("Toner oder Tinte geht zur Neige."),
+    "disk_full_soon": N_("Der Datenträger läuft voll."),
+    "battery_worn_soon": N_("Der Akku nutzt sich ab."),
+    "lamp_worn_soon": N_("Die Lampe erreicht ihre Lebensdauer."),
+    "filter_dirty_soon": N_("Der Filter muss gereinigt werden."),
+}
+"""Every code of `fleet.health.trends.TRENDS`."""
 
 RUN = {
     "not_sent": N_("Konnte bis zum Kurs nicht begonnen werden."),
@@ -190,7 +207,14 @@ DETAIL = {
 """Of which domain the further code of a readiness reason is."""
 
 PLACE = re.compile(r"\{(kind|name|have|need)\}")
-DOMAINS = {"health": HEALTH, "run": {**HEALTH, **RUN}, "refusal": REFUSAL, "timetable": TIMETABLE}
+DOMAINS = {
+    "health": HEALTH,
+    "run": {**HEALTH, **RUN},
+    "refusal": REFUSAL,
+    "timetable": TIMETABLE,
+    "incident": {**HEALTH, **INCIDENT},
+    "trend": TREND,
+}
 
 
 def sentence(code: str, domain: str) -> str:

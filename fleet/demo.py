@@ -155,8 +155,9 @@ class DemoDevice:
         return f"RW{self.index:06}"
 
     def row(self, port: int) -> dict[str, Any]:
-        """As the inventory's import reads it."""
-        return {
+        """As the inventory's import reads it. The access points hang on the room's switch."""
+        uplink = {"uplink": f"{self.place.room}-switch-01"} if self.kind.short == "ap" else {}
+        return uplink | {
             "id": self.id,
             "room": self.place.room,
             "kind": self.kind.kind,

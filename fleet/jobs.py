@@ -17,8 +17,9 @@ from sqlmodel import select
 
 from agents.bus import Bus, BusAway, NotSent, encode
 from agents.messages import Order
-from fleet import intake, metrics, readiness, resets, retention, roster, timetable
+from fleet import incidents, intake, metrics, readiness, resets, retention, roster, timetable
 from fleet.embedded import EmbeddedAgents
+from fleet.health import trends
 from fleet.settings import Settings
 from inventory import Site
 from inventory.db import reading, session
@@ -109,7 +110,12 @@ async def keep_agents(service: Service) -> None:
 
 
 async def judge_devices(service: Service) -> None:
-    await asyncio.to_thread(intake.rejudge, service.engine, service.clock(), service.settings)
+    def run() -> None:
+        now = service.clock()
+        intake.rejudge(service.engine, now, service.settings)
+        incidents.tick(service.engine, now, service.settings)
+
+    await asyncio.to_thread(run)
 
 
 async def judge_rooms(service: Service) -> None:
@@ -124,6 +130,10 @@ async def judge_rooms(service: Service) -> None:
 
 async def warm_metrics(service: Service) -> None:
     await asyncio.to_thread(metrics.warm, service.engine)
+
+
+async def search_trends(service: Service) -> None:
+    await asyncio.to_thread(trends.search, service.engine, service.clock())
 
 
 async def forget(service: Service) -> None:
@@ -146,6 +156,7 @@ JOBS = (
     Job("devices", 15, judge_devices),
     Job("rooms", 10, judge_rooms),
     Job("metrics", 10, warm_metrics),
+    Job("trends", 60, search_trends),
     Job("retention", 3600, forget),
 )
 

@@ -28,6 +28,7 @@ def _table(name: str) -> Table:
 
 READING, FLIP, REPORT = _table("reading"), _table("flip"), _table("report")
 SIGN_IN, LINK = _table("sign_in"), _table("one_time_link")
+INCIDENT = _table("incident")
 COURSE, RUN = _table("course"), _table("reset_run")
 
 Condition = Callable[[datetime], ColumnElement[bool]]
@@ -75,6 +76,7 @@ YEAR = 365 * DAY
 RULES = (
     Rule("readings", READING, 90 * DAY, lambda then: READING.c.taken_at < then),
     Rule("flips", FLIP, YEAR, _superseded_flips),
+    Rule("incidents", INCIDENT, YEAR, lambda then: INCIDENT.c.closed_at < then),
     Rule("contacts of reports", REPORT, 14 * DAY, _done_with("contact"), {"contact": ""}),
     Rule("texts of reports", REPORT, YEAR, _done_with("text"), {"text": ""}),
     Rule("sign-ins", SIGN_IN, 0 * DAY, lambda then: SIGN_IN.c.expires_at < then),

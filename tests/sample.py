@@ -25,6 +25,8 @@ from inventory import (
     Flip,
     Health,
     Impact,
+    Incident,
+    Prediction,
     Problem,
     Report,
     ReportState,
@@ -284,6 +286,26 @@ def _ahlendorf(opened: Session, now: datetime) -> None:
         )
     opened.get_one(DeviceState, f"{room}-laptop-5").reason = "battery_low"
     opened.get_one(DeviceState, f"{room}-laptop-5").health = Health.WARNING
+    opened.add(
+        Incident(
+            site_id="ahlendorf", device_id=f"{room}-beamer-1", cause=f"{room}-beamer-1",
+            reason="lamp_fault", since=now - timedelta(hours=2),
+            opened_at=now - timedelta(hours=2),
+        )
+    )  # fmt: skip
+    opened.add(
+        Incident(
+            site_id="ahlendorf", cause="site", reason="site", affected=9,
+            since=now - timedelta(days=2), opened_at=now - timedelta(days=2),
+            closed_at=now - timedelta(days=2) + timedelta(minutes=25),
+        )
+    )  # fmt: skip
+    opened.add(
+        Prediction(
+            device_id=f"{room}-laptop-2", code="disk_full_soon", due_at=now + timedelta(days=12),
+            made_at=now,
+        )
+    )  # fmt: skip
     opened.add(
         Report(
             id="M-AHL01",

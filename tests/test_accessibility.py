@@ -29,6 +29,7 @@ PAGES = (
     "/geraet/ahlendorf-1-laptop-1?hinweis=reset_requested",
     "/geraet/ahlendorf-1-beamer-1/etikett",
     "/heute",
+    "/stoerungen",
     "/meldungen?status=all",
     "/kennwort",
     "/barrierefreiheit",

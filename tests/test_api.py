@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 from sqlmodel import select
 
 from fleet import api, auth
+from fleet.api.queries import NOT_FOUND
 from fleet.settings import Settings
 from inventory import (
     Account,
@@ -21,6 +22,8 @@ from inventory import (
     Feed,
     Health,
     Impact,
+    Incident,
+    Prediction,
     Problem,
     Report,
     ReportState,
@@ -94,7 +97,16 @@ def ids(answer: Any) -> list[str]:
 
 
 def test_nobody_sees_nothing(clients: Any) -> None:
-    for path in ("rooms", "devices", "courses", "resets", "reports", "ansible", "devices/laptop-1"):
+    for path in (
+        "rooms",
+        "devices",
+        "courses",
+        "resets",
+        "reports",
+        "ansible",
+        "incidents",
+        "devices/laptop-1",
+    ):
         answer = clients.nobody.get(f"/api/v1/{path}")
         assert answer.status_code == 401
         assert answer.headers["content-type"] == "application/problem+json"
@@ -118,7 +130,7 @@ def test_other_municipalities_do_not_exist(clients: Any) -> None:
     for path in ("devices/laptop-2", "rooms/hall", "reports/M-1"):
         for answer in (clients.it.get(f"/api/v1/{path}"), clients.it.get(f"/api/v1/{path}x")):
             assert answer.status_code == 404
-            assert answer.json()["title"] == api.NOT_FOUND
+            assert answer.json()["title"] == NOT_FOUND
     assert clients.it.post("/api/v1/devices/laptop-2/reset").status_code == 404
     assert clients.it.patch("/api/v1/reports/M-1", json={"state": "done"}).status_code == 404
     assert "laptop-2" not in clients.it.get("/api/v1/ansible").text
@@ -260,3 +272,29 @@ def test_it_describes_itself(clients: Any) -> None:
         if p["name"] == "limit"
     )
     assert limit["schema"]["maximum"] == 500
+
+
+def test_incidents_and_predictions(clients: Any, engine: Engine, now: datetime) -> None:
+    with session(engine) as opened:
+        for number, (site, name, ended) in enumerate(
+            (("north", "ap-1", None), ("south", "laptop-2", None), ("north", "laptop-1", 30))
+        ):
+            begun = now - timedelta(days=40 - number)
+            closed = now - timedelta(days=ended) if ended else None
+            opened.add(
+                Incident(
+                    site_id=site, device_id=name, cause=name, reason="unreachable", since=begun,
+                    opened_at=begun, closed_at=closed, affected=2,
+                )
+            )  # fmt: skip
+        for name in ("ap-1", "laptop-2"):
+            opened.add(Prediction(device_id=name, code="disk_full_soon", due_at=now, made_at=now))
+    found = clients.it.get("/api/v1/incidents").json()["items"]
+    assert [(one["device_id"], one["affected"]) for one in found] == [("ap-1", 2)]
+    long_ago = (now - timedelta(days=35)).isoformat().replace("+", "%2B")
+    found = clients.it.get(f"/api/v1/incidents?since={long_ago}").json()["items"]
+    assert [one["device_id"] for one in found] == ["laptop-1", "ap-1"]
+    found = clients.it.get("/api/v1/predictions").json()["items"]
+    assert [one["device_id"] for one in found] == ["ap-1"]
+    assert clients.admin.get("/api/v1/predictions").json()["total"] == 2
+    assert clients.admin.get("/api/v1/incidents?site=south").json()["total"] == 1

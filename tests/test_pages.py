@@ -313,3 +313,15 @@ def test_a_site_with_nothing_known_has_pages(house: House) -> None:
     assert "Im Raum steht kein Gerät." in text
     assert "Standort hat sich noch nie gemeldet" in text
     assert "Für den Raum gibt es keinen Stundenplan." in text
+
+
+def test_incidents_and_what_is_to_come(house: House) -> None:
+    text = house.browser("ida").get("/stoerungen").text
+    assert "1 Störung" in text
+    assert "Die Lampe ist kaputt." in text
+    assert "Keines der Geräte ist erreichbar." in text
+    assert "Der Datenträger läuft voll." in text
+    assert "in 2 Wochen" in text
+    other = house.browser("otto").get("/stoerungen").text
+    assert "Keine Störung" in other
+    assert "Lampe" not in other

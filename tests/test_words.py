@@ -13,7 +13,8 @@ from dashboards import reasons, units, view, words
 from dashboards.catalogue import extract
 from dashboards.finding import in_order
 from dashboards.history import WIDTH, strip
-from fleet import health, overrides, readiness, resets, timetable
+from fleet import health, incidents, overrides, readiness, resets, timetable
+from fleet.health import trends
 from inventory import (
     Device,
     DeviceKind,
@@ -63,6 +64,8 @@ def test_every_reason_has_a_sentence() -> None:
     for codes, sentences in (
         (health.REASONS, reasons.HEALTH),
         (readiness.REASONS, reasons.READINESS),
+        (incidents.SITE_REASONS, reasons.INCIDENT),
+        ({trend.code for trend in trends.TRENDS}, reasons.TREND),
         (resets.REFUSALS, reasons.REFUSAL),
         (overrides.REFUSALS, reasons.REFUSAL),
         (timetable.PROBLEMS, reasons.TIMETABLE),

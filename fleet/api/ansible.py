@@ -4,9 +4,14 @@ from collections import defaultdict
 from collections.abc import Collection
 from typing import Any
 
+from fastapi import Request
 from sqlmodel import Session, col, select
 
+from fleet.api.queries import Viewer, new_router
 from inventory import Device, Room, Service
+from inventory.db import reading
+
+router = new_router()
 
 
 def ansible_inventory(session: Session, sites: Collection[str]) -> dict[str, Any]:
@@ -44,3 +49,11 @@ def ansible_inventory(session: Session, sites: Collection[str]) -> dict[str, Any
         "all": {"children": sorted([*groups, "ungrouped"])},
         **{name: {"hosts": members} for name, members in sorted(groups.items())},
     }
+
+
+@router.get("/ansible")
+def ansible(request: Request, visitor: Viewer) -> dict[str, Any]:
+    """Ansible's dynamic inventory: the devices that are reached by SSH, in groups `site_…`,
+    `room_…` and `kind_…` (hyphens become underscores)."""
+    with reading(request.app.state.engine) as opened:
+        return ansible_inventory(opened, visitor.sites)

@@ -166,3 +166,23 @@ class ReportChange(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     state: ReportState
+
+
+class IncidentOut(Out):
+    id: int
+    site_id: str
+    device_id: str | None
+    """None: the whole site."""
+    reason: str
+    since: datetime
+    opened_at: datetime
+    closed_at: datetime | None
+    affected: int
+    """How many other devices it cut off at most."""
+
+
+class PredictionOut(Out):
+    device_id: str
+    code: str
+    due_at: datetime
+    made_at: datetime

@@ -71,15 +71,18 @@ def _cause(
 
 
 def _root(sight: Sight, known: Mapping[str, Sight]) -> str:
-    """The first silent device above this one from which on nothing above is silent."""
-    at, seen = sight, {sight.id}
+    """The first silent device above this one from which on nothing above is silent; of devices
+    that hang on each other (a UPS and the switch that it feeds) one stands for all."""
+    path = [sight.id]
     while True:
+        at = known[path[-1]]
         links = [known[up] for up in (at.power, at.uplink) if up is not None and up in known]
-        above = [up for up in links if up.silent and up.id not in seen]
-        if not above:
+        above = next((up.id for up in links if up.silent), None)
+        if above is None:
             return at.id
-        at = above[0]
-        seen.add(at.id)
+        if above in path:
+            return min(path[path.index(above) :])
+        path.append(above)
 
 
 def _whole_sites(known: Mapping[str, Sight], found: Mapping[str, str]) -> dict[str, str]:

@@ -240,8 +240,8 @@ def _explain(state: State, cause: str, now: datetime) -> None:
     """Note what explains the silence. A device that answers meanwhile needs no explanation, and
     a loss that is explained is none of its own."""
     cause = "" if state["reachable"] else cause
-    if cause:
+    if cause and not state["cause"]:
+        state["losses"] = state["losses"][:-1]
+    if cause or state["cause"]:  # from its beginning to its end, so also when it ends now
         state["cut_off_at"] = now
-        if not state["cause"]:
-            state["losses"] = state["losses"][:-1]
     state["cause"] = cause

@@ -3,6 +3,7 @@
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 from inventory import DeviceKind, Health
@@ -103,6 +104,7 @@ _TWO_LIMITS = frozenset({"disk_nearly_full"})
 
 MOBILE = frozenset({DeviceKind.LAPTOP, DeviceKind.TABLET})
 LAPTOP = frozenset({DeviceKind.LAPTOP})
+PICTURE = frozenset({DeviceKind.PROJECTOR, DeviceKind.DISPLAY})
 NETWORK = frozenset({DeviceKind.ACCESS_POINT, DeviceKind.SWITCH})
 UPS = frozenset({DeviceKind.UPS})
 PLUGGED = ("plugged", yes)
@@ -134,6 +136,10 @@ RULES: tuple[Rule, ...] = (
          below(0.2), kinds=MOBILE, unless=PLUGGED),
     Rule("battery_worn", "The battery has lost half of its capacity.", "battery_wear_ratio",
          above(0.5), lasting=True),
+    Rule("lamp_old", "The lamp has reached its life.", "lamp_s", above(inf), kinds=PICTURE,
+         lasting=True),
+    Rule("filter_old", "The filter has reached its life.", "filter_s", above(inf), kinds=PICTURE,
+         lasting=True),
     Rule("paper_jam", "Paper is jammed.", "paper_jam", yes, lasting=True),
     Rule("paper_empty", "There is no paper.", "paper_empty", yes, lasting=True),
     Rule("supply_low", "Toner or ink is low.", "supply_low", yes, lasting=True),
@@ -181,4 +187,5 @@ THRESHOLDS: dict[DeviceKind, dict[str, float]] = {
     }
     for kind in DeviceKind
 }
-"""Kind of device → the thresholds that can be set for it, and the usual limit of each."""
+"""Kind of device → the thresholds that can be set for it, and the usual limit of each; infinite:
+only a fault where somebody has set a limit."""

@@ -1,0 +1,151 @@
+"""Opens and closes incidents: each fault told once, with what it cut off, and its end."""
+
+import logging
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from datetime import UTC, datetime
+
+from sqlalchemy import Engine, func, update
+from sqlmodel import Session, col, select
+
+from fleet.health import silence_limit
+from fleet.health.causes import SITE
+from fleet.incidents.deciding import Change, Seen, decide
+from fleet.settings import Settings
+from inventory import AgentContact, Device, DeviceState, Health, Incident, Room, Service
+from inventory.db import reading, session
+from inventory.upsert import insert_missing
+
+__all__ = ["SITE_REASONS", "current", "past", "tick"]
+
+log = logging.getLogger(__name__)
+
+AGENT_SILENT = "agent_silent"
+LONG_AGO = datetime.min.replace(tzinfo=UTC)
+"""An agent that is heard again is back: it needs no time to prove it."""
+SITE_REASONS: dict[str, str] = {
+    AGENT_SILENT: "Nothing is heard from the site any more.",
+    SITE: "None of the site's devices can be reached.",
+}
+"""Incidents of a whole site: reason → the sentence for people."""
+
+
+def tick(engine: Engine, now: datetime, settings: Settings) -> None:
+    """Look at everything, and write what has begun and ended. Harmless when run twice: an index
+    holds that one cause has one open incident."""
+    with reading(engine) as opened:
+        seen = [*_devices(opened), *_sites(opened, now, settings)]
+        cut_off = Counter(_cut_off(opened))
+        running = {(each.site_id, each.cause): each for each in current(opened)}
+    change = decide(seen, running.keys(), now)
+    grown = {each.id: cut_off[key] for key, each in running.items() if cut_off[key] > each.affected}
+    if change.opened or change.closed or grown:
+        with session(engine) as opened:
+            _write(opened, change, cut_off, now)
+            for incident, count in grown.items():
+                larger = update(Incident).where(col(Incident.id) == incident)
+                opened.execute(larger.values(affected=count))
+
+
+def _write(
+    session: Session, change: Change, cut_off: Counter[tuple[str, str]], now: datetime
+) -> None:
+    rows = [
+        {
+            "site_id": each.site,
+            "device_id": each.id if each.kind is not None else None,
+            "cause": each.id,
+            "reason": each.reason,
+            "since": each.since,
+            "opened_at": now,
+            "affected": cut_off[each.site, each.id],
+        }
+        for each in change.opened
+    ]
+    if rows:
+        session.execute(insert_missing(session, Incident), rows)
+    for site, cause in change.closed:
+        session.execute(
+            update(Incident)
+            .where(col(Incident.site_id) == site, col(Incident.cause) == cause)
+            .where(col(Incident.closed_at).is_(None))
+            .values(closed_at=now)
+        )
+    for each in change.opened:
+        log.warning("%s, %s: %s", each.site, each.id, each.reason)
+    for site, cause in change.closed:
+        log.info("%s, %s: over", site, cause)
+
+
+def _devices(session: Session) -> Iterator[Seen]:
+    rows = session.execute(
+        select(  # type: ignore[call-overload]  # SQLModel types at most four columns
+            Device.id,
+            Room.site_id,
+            Device.kind,
+            DeviceState.health,
+            DeviceState.reason,
+            DeviceState.health_since,
+            DeviceState.taken_at,
+            DeviceState.cause,
+            DeviceState.cut_off_at,
+        )
+        .join(Room, col(Room.id) == col(Device.room_id))
+        .join(DeviceState, col(DeviceState.device_id) == col(Device.id))
+        .where(Device.service == Service.ACTIVE)
+    )
+    for device, site, kind, health, reason, since, taken_at, cause, cut_off_at in rows:
+        yield Seen(device, site, kind, health, reason, since or taken_at, cause, cut_off_at)
+
+
+def _sites(session: Session, now: datetime, settings: Settings) -> Iterator[Seen]:
+    """Each site with an agent that was ever heard: is it silent, or are all its devices?"""
+    limit = silence_limit(0, settings.poll_s)
+    silent = dict(
+        session.exec(
+            select(Room.site_id, func.min(DeviceState.health_since))
+            .join(Device, col(Device.room_id) == col(Room.id))
+            .join(DeviceState, col(DeviceState.device_id) == col(Device.id))
+            .where(DeviceState.cause == SITE, Device.service == Service.ACTIVE)
+            .group_by(col(Room.site_id))
+        ).all()
+    )
+    for site, at in session.exec(select(AgentContact.site_id, AgentContact.at)):
+        if now - at > limit:
+            yield Seen(AGENT_SILENT, site, None, Health.FAILED, AGENT_SILENT, at)
+            yield Seen(SITE, site, None, Health.UNKNOWN, SITE, at)
+            continue
+        yield Seen(AGENT_SILENT, site, None, Health.OK, "", LONG_AGO)
+        if site in silent:
+            yield Seen(SITE, site, None, Health.FAILED, SITE, silent[site] or at)
+        else:
+            yield Seen(SITE, site, None, Health.OK, "", LONG_AGO)
+
+
+def _cut_off(session: Session) -> Iterator[tuple[str, str]]:
+    """(site, cause) of each device that is cut off."""
+    rows = session.exec(
+        select(Room.site_id, DeviceState.cause)
+        .join(Device, col(Device.room_id) == col(Room.id))
+        .join(DeviceState, col(DeviceState.device_id) == col(Device.id))
+        .where(DeviceState.cause != "", Device.service == Service.ACTIVE)
+    )
+    yield from rows.all()
+
+
+def current(session: Session, sites: Collection[str] | None = None) -> Sequence[Incident]:
+    """The incidents that are open (at these sites), the newest first."""
+    query = select(Incident).where(col(Incident.closed_at).is_(None))
+    if sites is not None:
+        query = query.where(col(Incident.site_id).in_(sites))
+    return session.exec(query.order_by(col(Incident.since).desc(), col(Incident.id))).all()
+
+
+def past(
+    session: Session, since: datetime, sites: Collection[str] | None = None
+) -> Sequence[Incident]:
+    """The incidents that ended since then, the last first."""
+    query = select(Incident).where(col(Incident.closed_at) >= since)
+    if sites is not None:
+        query = query.where(col(Incident.site_id).in_(sites))
+    return session.exec(query.order_by(col(Incident.closed_at).desc(), col(Incident.id))).all()

@@ -1,0 +1,200 @@
+"""One cause, one incident, always an end: shown by a region in which everything fails at random."""
+
+from collections import Counter
+from datetime import datetime, timedelta
+from random import Random
+from typing import ClassVar
+
+import pytest
+from sqlalchemy import Engine
+from sqlmodel import col, select
+
+from agents.messages import Heartbeat, Reading
+from fleet import incidents, intake
+from fleet.incidents.deciding import Seen, decide
+from fleet.settings import Settings
+from inventory import Device, DeviceKind, Health, Incident, Service
+from inventory.db import migrate, open_engine, reading, session
+from tests.room import add_course, furnish
+from tests.rows import device
+
+SETTINGS = Settings(poll_s=60)
+AP, SWITCH, UPS, LAPTOP = (
+    DeviceKind.ACCESS_POINT, DeviceKind.SWITCH, DeviceKind.UPS, DeviceKind.LAPTOP,
+)  # fmt: skip
+MINUTE = timedelta(minutes=1)
+
+
+class Site:
+    """A site as it really is: who is broken, who is cut off by whom, and an agent that polls it
+    as agents do, with a lost packet now and then."""
+
+    BELOW: ClassVar = {
+        "usv": ["switch"],
+        "switch": ["ap-1", "ap-2"],
+        "ap-1": [],
+        "ap-2": ["laptop-1"],
+    }
+
+    def __init__(self, engine: Engine, start: datetime, chance: Random) -> None:
+        self.engine, self.now, self.chance = engine, start, chance
+        self.broken: set[str] = set()
+        self.names = ["usv", "switch", "ap-1", "ap-2", "laptop-1"]
+        self.due = {name: start + timedelta(seconds=12 * n) for n, name in enumerate(self.names)}
+        self.failures: Counter[str] = Counter()
+        furnish(engine, start, laptops=0)
+        with session(engine) as opened:
+            for name, kind, uplink, power in (
+                ("usv", UPS, None, None),
+                ("switch", SWITCH, None, "usv"),
+                ("ap-1", AP, "switch", None),
+                ("ap-2", AP, "switch", None),
+                ("laptop-1", LAPTOP, "ap-2", None),
+            ):
+                opened.add(device(name, "r1", kind, uplink_id=uplink, power_id=power))
+        add_course(engine, start - timedelta(hours=1), length=timedelta(hours=12))
+
+    def out(self) -> set[str]:
+        """Everybody who does not answer: the broken, and who hangs on them."""
+        gone, waiting = set(), list(self.broken)
+        while waiting:
+            name = waiting.pop()
+            if name not in gone:
+                gone.add(name)
+                waiting += self.BELOW.get(name, [])
+        return gone
+
+    def run(self, until: datetime, *, lossy: float = 0.02) -> None:
+        while self.now < until:
+            self.now += timedelta(seconds=15)
+            out = self.out()
+            said: list[Reading | Heartbeat] = [Heartbeat(site="vhs", at=self.now)]
+            for name in self.names:
+                if self.due[name] > self.now:
+                    continue
+                there = name not in out and self.chance.random() > lossy
+                self.failures[name] = 0 if there else self.failures[name] + 1
+                pause = min(60 * 2 ** max(self.failures[name] - 2, 0), 300)
+                self.due[name] = self.now + timedelta(seconds=pause)
+                problem = "" if there else "unreachable"
+                facts = {"uptime_s": 5} if there else {}
+                said.append(Reading(
+                    device=name, taken_at=self.now, reachable=there, problem=problem, facts=facts
+                ))  # fmt: skip
+            intake.apply(self.engine, said, self.now, SETTINGS)
+            intake.rejudge(self.engine, self.now, SETTINGS)
+            incidents.tick(self.engine, self.now, SETTINGS)
+
+    def told(self) -> list[Incident]:
+        with reading(self.engine) as opened:
+            return list(opened.exec(select(Incident).order_by(col(Incident.id))))
+
+
+@pytest.fixture
+def site(engine: Engine, now: datetime) -> Site:
+    made = Site(engine, now, Random(7))
+    made.run(now + 4 * MINUTE, lossy=0)
+    return made
+
+
+def test_a_dead_switch_is_one_incident_with_what_it_cut_off(site: Site) -> None:
+    site.broken = {"switch"}
+    site.run(site.now + 20 * MINUTE)
+    (incident,) = site.told()
+    assert (incident.device_id, incident.reason) == ("switch", "unreachable")
+    assert incident.affected == 3
+    assert incident.closed_at is None
+    site.broken = set()
+    site.run(site.now + 20 * MINUTE)
+    (incident,) = site.told()
+    assert incident.closed_at is not None
+
+
+def test_a_device_still_dead_after_its_cause_gets_its_own(site: Site) -> None:
+    site.broken = {"switch", "ap-1"}
+    site.run(site.now + 15 * MINUTE, lossy=0)
+    assert [each.device_id for each in site.told()] == ["switch"]
+    site.broken = {"ap-1"}
+    site.run(site.now + 25 * MINUTE, lossy=0)
+    assert [each.device_id for each in site.told()] == ["switch", "ap-1"]
+
+
+def test_one_that_comes_and_goes_is_told_once(site: Site) -> None:
+    for _ in range(6):
+        site.broken = {"ap-1"}
+        site.run(site.now + 3 * MINUTE, lossy=0)
+        site.broken = set()
+        site.run(site.now + 3 * MINUTE, lossy=0)
+    site.run(site.now + 15 * MINUTE, lossy=0)
+    (incident,) = site.told()
+    assert incident.device_id == "ap-1"
+    assert incident.closed_at is not None
+
+
+def test_the_whole_site_and_a_silent_agent(site: Site) -> None:
+    site.broken = {"usv", "ap-1", "laptop-1"}
+    with session(site.engine) as opened:  # nothing is written down of what hangs on what
+        for each in opened.exec(select(Device)):
+            each.uplink_id = each.power_id = None
+    site.run(site.now + 15 * MINUTE, lossy=0)
+    assert [(each.device_id, each.reason) for each in site.told()] == [(None, "site")]
+    site.broken = set()
+    site.run(site.now + 15 * MINUTE, lossy=0)
+    late = site.now + 10 * MINUTE  # the agent is silent for ten minutes
+    incidents.tick(site.engine, late, SETTINGS)
+    site.now = late
+    site.run(site.now + 5 * MINUTE, lossy=0)
+    assert [each.reason for each in site.told()] == ["site", "agent_silent"]
+    assert all(each.closed_at for each in site.told())
+
+
+def test_a_device_in_repair_is_no_incident(site: Site) -> None:
+    site.broken = {"ap-1"}
+    site.run(site.now + 15 * MINUTE, lossy=0)
+    with session(site.engine) as opened:
+        opened.get_one(Device, "ap-1").service = Service.REPAIR
+    site.run(site.now + 5 * MINUTE, lossy=0)
+    (incident,) = site.told()
+    assert incident.closed_at is not None
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_everything_fails_at_random(tmp_path: object, now: datetime, seed: int) -> None:
+    """However things fail one after another: each real fault that lasts is told once, nothing
+    that it cut off is, and when all is well again nothing is left open."""
+    chance = Random(seed)
+    engine = open_engine(f"sqlite:///{tmp_path}/fleet.db")
+    migrate(engine)
+    site = Site(engine, now, chance)
+    site.run(now + 4 * MINUTE, lossy=0)
+    expected = []
+    for _ in range(4):
+        fault = chance.choice(["usv", "switch", "ap-1", "ap-2"])
+        site.broken = {fault}
+        site.run(site.now + chance.randint(12, 20) * MINUTE)
+        expected.append(fault)
+        site.broken = set()
+        site.run(site.now + chance.randint(13, 25) * MINUTE)
+    assert [each.device_id for each in site.told()] == expected
+    assert all(each.closed_at for each in site.told())
+    engine.dispose()
+
+
+def test_two_processes_open_one_incident(site: Site) -> None:
+    site.broken = {"ap-1"}
+    site.run(site.now + 4 * MINUTE, lossy=0)
+    with session(site.engine) as opened:
+        before = len(opened.exec(select(Incident)).all())
+    for _ in range(3):
+        incidents.tick(site.engine, site.now + 2 * MINUTE, SETTINGS)
+    assert len(site.told()) == max(before, 1)
+
+
+def test_a_removed_device_ends_its_incident(now: datetime) -> None:
+    change = decide([], [("vhs", "ap-1")], now)
+    assert change.closed == [("vhs", "ap-1")]
+
+
+def test_while_nobody_knows_nothing_ends(now: datetime) -> None:
+    seen = Seen("ap-1", "vhs", AP, Health.UNKNOWN, "no_news", now - 60 * MINUTE)
+    assert decide([seen], [("vhs", "ap-1")], now).closed == []
