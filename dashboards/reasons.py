@@ -183,6 +183,7 @@ READINESS = {
     "spare_needed": N_("{kind}: {have} nutzbar, {need} nötig. Bitte Reserve-Geräte aufstellen."),
     "device_failed": N_("{name} ist gestört."),
     "reported_broken": N_("{name} wurde als kaputt gemeldet."),
+    "battery_low": N_("{name}: Akku unter 40 %. Bitte ans Netzteil anschließen."),
     "device_unknown": N_("{name}: Zustand unbekannt."),
     "gap_too_short": N_("{name}: Die Pause vor dem Kurs reicht nicht zum Zurücksetzen."),
     "reset_failed": N_("{name}: Zurücksetzen fehlgeschlagen."),

@@ -122,6 +122,7 @@ async def judge_rooms(service: Service) -> None:
     def run() -> None:
         now = service.clock()
         with session(service.engine) as opened:
+            readiness.keep(opened, now, service.settings)
             readiness.freeze(opened, now, service.settings)
             readiness.tick_rooms(opened, now, service.settings)
 

@@ -1,9 +1,11 @@
 """Inventory remembers: every table, one file per thing."""
 
 from inventory.agent import AgentContact
-from inventory.course import Course, CourseKind, Feed, Readiness, Verdict
+from inventory.contact import Audience, Channel, Contact
+from inventory.course import Checkpoint, Course, CourseKind, Feed, Point, Readiness, Verdict
 from inventory.device import Device, DeviceKind, DeviceState, Health, Service
 from inventory.incident import Incident, Prediction
+from inventory.notice import OPEN_NOTICES, Alarm, Level, Notice, NoticeState
 from inventory.override import Override, OverrideKind
 from inventory.person import Account, OneTimeLink, Role, SignIn
 from inventory.place import Room, Site
@@ -13,10 +15,16 @@ from inventory.reset import OPEN_STATES, TRANSITIONS, Recipe, ResetRun, RunState
 from inventory.tally import Tally
 
 __all__ = [
+    "OPEN_NOTICES",
     "OPEN_STATES",
     "TRANSITIONS",
     "Account",
     "AgentContact",
+    "Alarm",
+    "Audience",
+    "Channel",
+    "Checkpoint",
+    "Contact",
     "Course",
     "CourseKind",
     "Device",
@@ -27,9 +35,13 @@ __all__ = [
     "Health",
     "Impact",
     "Incident",
+    "Level",
+    "Notice",
+    "NoticeState",
     "OneTimeLink",
     "Override",
     "OverrideKind",
+    "Point",
     "Prediction",
     "Problem",
     "Readiness",

@@ -48,6 +48,18 @@ def moment(*, nullable: bool = True, index: bool = False) -> Column[Any]:
     return Column(Utc, nullable=nullable, index=index)
 
 
+def moment_key() -> Column[Any]:
+    """A moment that is part of a primary key."""
+    return Column(Utc, primary_key=True)
+
+
+def word_key(words: type[StrEnum]) -> Column[Any]:
+    """A word that is part of a primary key."""
+    column = word(words)
+    column.primary_key = True
+    return column
+
+
 def word(
     words: type[StrEnum], *, nullable: bool = False, index: bool = False, name: str = ""
 ) -> Column[Any]:

@@ -7,7 +7,15 @@ from typing import Any
 from sqlalchemy import CheckConstraint, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
-from inventory.columns import json_column, moment, reference, row_number, word
+from inventory.columns import (
+    json_column,
+    moment,
+    moment_key,
+    reference,
+    row_number,
+    word,
+    word_key,
+)
 
 
 class Verdict(StrEnum):
@@ -78,6 +86,28 @@ class CourseKind(SQLModel, table=True):
     """Kind of device → name of a threshold → the limit before and during such a course."""
 
 
+class Point(StrEnum):
+    """When before a course its room's verdict is kept."""
+
+    DAY = "day"
+    HOUR = "hour"
+    QUARTER = "quarter"
+
+
+class Checkpoint(SQLModel, table=True):
+    """The verdict of a room for one course at a moment before its start. A course that moves gets
+    new ones; a moment at which the service was down leaves none."""
+
+    course_id: int = Field(primary_key=True, foreign_key="course.id", ondelete="CASCADE")
+    course_start: datetime = Field(sa_column=moment_key())
+    point: Point = Field(sa_column=word_key(Point))
+    room_id: str = Field(sa_column=reference("room.id"))
+    verdict: Verdict = Field(sa_column=word(Verdict))
+    reasons: list[Any] = Field(default_factory=list, sa_column=json_column())
+    evidence: dict[str, Any] = Field(default_factory=dict, sa_column=json_column())
+    judged_at: datetime = Field(sa_column=moment(nullable=False))
+
+
 class Readiness(SQLModel, table=True):
     """The verdict of a room at the start of one course, frozen: never changed afterwards."""
 
@@ -86,4 +116,6 @@ class Readiness(SQLModel, table=True):
     verdict: Verdict = Field(sa_column=word(Verdict))
     reasons: list[Any] = Field(default_factory=list, sa_column=json_column())
     """`fleet.readiness.Reason` objects as JSON, the gravest first."""
+    evidence: dict[str, Any] = Field(default_factory=dict, sa_column=json_column())
+    """What the verdict rests on, as `fleet.readiness.evidence` writes it; empty: nobody looked."""
     judged_at: datetime = Field(sa_column=moment(nullable=False))

@@ -3,39 +3,38 @@
 Everything is read in a fixed number of queries, however many rooms and devices there are.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import Engine, func
 from sqlmodel import Session, col, select
 
-from fleet.readiness.roomdata import Facts, load, running_or_next
-from fleet.readiness.verdict import REASONS, Judgement, Lesson, Reason, judge_room
+from fleet.readiness import limits
+from fleet.readiness.checkpoints import freeze, keep
+from fleet.readiness.judging import judge
+from fleet.readiness.roomdata import running_or_next
+from fleet.readiness.verdict import REASONS, Reason, Swap, judge_room
 from fleet.settings import Settings
-from inventory import Course, Flip, Readiness, Room, Site, Subject, Verdict
-from inventory.upsert import insert_missing
+from inventory import Course, Flip, Room, Site, Subject, Verdict
 
 __all__ = [
     "REASONS",
     "Reason",
     "RoomStatus",
+    "Swap",
     "freeze",
     "judge_room",
+    "keep",
     "overview",
     "recent",
     "room_status",
     "tick_rooms",
 ]
 
-SOON = timedelta(hours=24)
-"""A room that is not ready is urgent when its course begins within this time."""
-LATE = timedelta(minutes=5)
-"""After so long nobody can say any more how the room was when the course began."""
 RECENT = timedelta(seconds=20)
 """So old may a judgement be for those who ask often: twice the time between two ticks."""
-DOWN = "service_was_down"
 FAR = datetime.max.replace(tzinfo=UTC)
 
 
@@ -59,6 +58,7 @@ class RoomStatus:
     to_prove: int
     counts: dict[str, tuple[int, int, int]]
     """Kind → (usable, wanted, present), spares not counted."""
+    swaps: list[Swap]
     judged_at: datetime
 
 
@@ -87,7 +87,7 @@ def _statuses(
 ) -> list[RoomStatus]:
     rooms = [room for room, _ in places]
     courses = running_or_next(session, [room.id for room in rooms], now)
-    judgements = _judge(session, rooms, courses, now, settings)
+    judged = judge(session, rooms, courses, now, settings)
     return [
         RoomStatus(
             room=room,
@@ -95,52 +95,10 @@ def _statuses(
             course=courses.get(room.id),
             running=room.id in courses and courses[room.id].start <= now,
             judged_at=now,
-            **vars(judgements[room.id]),
+            **vars(judged[room.id].judgement),
         )
         for room, site in places
     ]
-
-
-def _judge(
-    session: Session,
-    rooms: Sequence[Room],
-    courses: Mapping[str, Course],
-    now: datetime,
-    settings: Settings,
-) -> dict[str, Judgement]:
-    facts = load(session, rooms, courses, now, settings)
-    unseen = _unseen(session, courses.values(), now)
-    return {
-        room.id: judge_room(
-            room.required,
-            facts.devices.get(room.id, []),
-            _lesson(courses.get(room.id), facts, settings, unseen),
-            now,
-            doubts=facts.doubts.get(room.id, ()),
-        )
-        for room in rooms
-    }
-
-
-def _lesson(
-    course: Course | None, facts: Facts, settings: Settings, unseen: Collection[int | None]
-) -> Lesson | None:
-    if course is None:
-        return None
-    buffer = timedelta(seconds=settings.reset_buffer_s)
-    previous = facts.previous_ends.get(course.room_id)
-    return Lesson(course.start, previous, buffer, unseen=course.id in unseen)
-
-
-def _unseen(session: Session, courses: Iterable[Course], now: datetime) -> set[int]:
-    """Which of these courses began while the service was down."""
-    running = [course.id for course in courses if course.start <= now]
-    frozen = session.exec(
-        select(Readiness).where(
-            col(Readiness.course_id).in_(running), Readiness.verdict == Verdict.UNKNOWN
-        )
-    )
-    return {row.course_id for row in frozen if [r["code"] for r in row.reasons] == [DOWN]}
 
 
 _RANK = {
@@ -155,48 +113,8 @@ def _attention(status: RoomStatus, now: datetime) -> tuple[int, int, datetime, s
     """Not ready and soon; then not ready at all; then by the time that is left."""
     start = status.course.start if status.course else FAR
     ready = status.verdict is Verdict.READY
-    urgency = 2 if ready else 0 if start <= now + SOON else 1
+    urgency = 2 if ready else 0 if start <= now + limits.SOON else 1
     return urgency, _RANK[status.verdict], start, status.room.id
-
-
-def freeze(session: Session, now: datetime, settings: Settings) -> None:
-    """Write the verdict of every course that has begun: once, and never changed afterwards.
-
-    A course that began while the service was down gets "unknown".
-    """
-    done = select(Readiness.course_id)
-    begun = session.exec(
-        select(Course)
-        .where(Course.start <= now, col(Course.cancelled).is_(False))
-        .where(col(Course.id).not_in(done))
-        .order_by(col(Course.start), col(Course.id))
-    ).all()
-    missed = [course for course in begun if now - course.start > LATE]
-    unknown = Judgement(Verdict.UNKNOWN, [Reason(DOWN)])
-    _write(session, [(course, unknown) for course in missed], now)
-    waiting = [course for course in begun if now - course.start <= LATE]
-    while waiting:
-        # One course per room and round; two that begin together in one room are rare.
-        courses = {course.room_id: course for course in reversed(waiting)}
-        rooms = session.exec(select(Room).where(col(Room.id).in_(courses))).all()
-        judged = _judge(session, rooms, courses, now, settings)
-        _write(session, [(courses[room], each) for room, each in judged.items()], now)
-        waiting = [course for course in waiting if course is not courses[course.room_id]]
-
-
-def _write(session: Session, judged: Iterable[tuple[Course, Judgement]], now: datetime) -> None:
-    rows = [
-        {
-            "course_id": course.id,
-            "room_id": course.room_id,
-            "verdict": judgement.verdict,
-            "reasons": [asdict(reason) for reason in judgement.reasons],
-            "judged_at": now,
-        }
-        for course, judgement in judged
-    ]
-    if rows:
-        session.execute(insert_missing(session, Readiness), rows)
 
 
 def recent(session: Session, now: datetime, settings: Settings) -> list[RoomStatus]:

@@ -11,6 +11,7 @@ from sqlalchemy.orm import aliased
 from sqlmodel import Session, col
 
 from fleet.health import silence_limit
+from fleet.readiness import limits
 from fleet.readiness.verdict import Candidate, Proof, Reason
 from fleet.settings import Settings
 from fleet.timetable import belongs, trusted_until
@@ -18,6 +19,7 @@ from inventory import (
     AgentContact,
     Course,
     Device,
+    DeviceKind,
     DeviceState,
     Feed,
     Health,
@@ -43,6 +45,8 @@ class Facts:
     devices: dict[str, list[Candidate]] = field(default_factory=dict)
     doubts: dict[str, list[Reason]] = field(default_factory=dict)
     previous_ends: dict[str, datetime] = field(default_factory=dict)
+    heard: dict[str, datetime] = field(default_factory=dict)
+    """When each room's agent was last heard of."""
 
 
 def running_or_next(session: Session, rooms: Collection[str], now: datetime) -> dict[str, Course]:
@@ -70,10 +74,12 @@ def load(
     """What is known of these rooms. `courses`: room → the course that it is judged for."""
     ids = [room.id for room in rooms]
     chosen = [course.id for course in courses.values() if course.id is not None]
+    heard = _heard(session, {room.site_id for room in rooms})
     return Facts(
         devices=_devices(session, ids, chosen, now, settings),
-        doubts=_doubts(session, rooms, now, settings),
+        doubts=_doubts(session, rooms, heard, now, settings),
         previous_ends=_previous_ends(session, chosen, now),
+        heard={room.id: heard[room.site_id] for room in rooms if room.site_id in heard},
     )
 
 
@@ -90,7 +96,11 @@ def _previous_ends(session: Session, chosen: Collection[int], now: datetime) -> 
 
 
 def _doubts(
-    session: Session, rooms: Sequence[Room], now: datetime, settings: Settings
+    session: Session,
+    rooms: Sequence[Room],
+    heard: Mapping[str, datetime],
+    now: datetime,
+    settings: Settings,
 ) -> dict[str, list[Reason]]:
     """Why nothing certain can be said of a room, whatever its devices show."""
     ids = [room.id for room in rooms]
@@ -104,7 +114,6 @@ def _doubts(
     )
     for room, problem in feeds:
         problems[room] = problem or "too_old"
-    heard = _heard(session, {room.site_id for room in rooms})
     limit = now - silence_limit(0, settings.poll_s)
     doubts: dict[str, list[Reason]] = {}
     for room in rooms:
@@ -158,9 +167,9 @@ def _devices(
     found: dict[str, list[Candidate]] = defaultdict(list)
     usual = timedelta(seconds=settings.reset_lead_s)
     # Unpacked, for it runs once per device: access by name is measurably slower.
-    for device, name, room, kind, spare, recipe, lead_s, health, reason, silent in _rows(
-        session, rooms, now, settings
-    ):
+    for row in _rows(session, rooms, now, settings):
+        device, name, room, kind, spare, recipe, lead_s, health, reason, silent, *told = row
+        seen_at, battery, plugged = told
         lead = timedelta(seconds=lead_s) if lead_s else usual
         found[room].append(
             Candidate(
@@ -171,6 +180,8 @@ def _devices(
                 health=Health.UNKNOWN if silent else health,
                 health_reason="no_news" if silent else reason,
                 reported=device in reported,
+                seen_at=seen_at,
+                battery=_battery(kind, battery, plugged),
                 lead=lead if recipe else None,
                 run=runs.get(device),
                 by_hand=tuple(by_hand[device]) if device in by_hand else (),
@@ -179,10 +190,17 @@ def _devices(
     return found
 
 
+def _battery(kind: DeviceKind, ratio: Any, plugged: Any) -> float | None:
+    known = isinstance(ratio, int | float) and kind in limits.BATTERY_KINDS
+    # SQLite knows no "false" and says 0.
+    return ratio if known and plugged is not None and plugged == 0 else None
+
+
 def _rows(
     session: Session, rooms: Collection[str], now: datetime, settings: Settings
 ) -> Iterable[Any]:
     taken_at, failures = col(DeviceState.taken_at), col(DeviceState.failures)
+    facts = col(DeviceState.facts)
     silent = or_(
         taken_at.is_(None),
         and_(failures == 0, taken_at < now - silence_limit(0, settings.poll_s)),
@@ -200,6 +218,9 @@ def _rows(
             col(DeviceState.health),
             col(DeviceState.reason),
             silent,
+            taken_at,
+            facts["battery_ratio"],
+            facts["plugged"],
         )
         .outerjoin(DeviceState, col(DeviceState.device_id) == col(Device.id))
         .outerjoin(Recipe, col(Recipe.id) == col(Device.recipe_id))

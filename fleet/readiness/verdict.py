@@ -1,5 +1,6 @@
 """Is this room fit for its course, and if not, why? Pure."""
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,6 +9,7 @@ from enum import StrEnum
 from math import ceil
 from typing import Any
 
+from fleet.readiness import limits
 from inventory import DeviceKind, Health, RunState, Verdict
 
 REASONS: dict[str, str] = {
@@ -20,6 +22,7 @@ REASONS: dict[str, str] = {
     "spare_needed": "A spare device has to be swapped in.",
     "device_failed": "The device is faulty.",
     "reported_broken": "Somebody reported that the device cannot be used.",
+    "battery_low": "The battery is below 40 per cent and the device is not plugged in.",
     "device_unknown": "It is not known how the device is.",
     "gap_too_short": "The break before the course is too short for a reset.",
     "reset_failed": "The reset failed.",
@@ -82,6 +85,9 @@ class Candidate:
     health: Health
     health_reason: str
     reported: bool = False
+    seen_at: datetime | None = None
+    battery: float | None = None
+    """How full it is, 0 to 1; None: it is plugged in, or nobody knows."""
     lead: timedelta | None = None
     run: Proof | None = None
     by_hand: tuple[Proof, ...] = ()
@@ -100,6 +106,16 @@ class Lesson:
 
 
 @dataclass(frozen=True)
+class Swap:
+    """A spare to put in the place of a device that the course cannot use, by their names. Without
+    `out` it is put beside the others, for there are too few."""
+
+    kind: str
+    out: str
+    into: str
+
+
+@dataclass(frozen=True)
 class Judgement:
     verdict: Verdict
     reasons: list[Reason] = field(default_factory=list)
@@ -108,6 +124,7 @@ class Judgement:
     to_prove: int = 0
     counts: dict[str, tuple[int, int, int]] = field(default_factory=dict)
     """Kind → (usable, wanted, present), spares not counted."""
+    swaps: list[Swap] = field(default_factory=list)
 
 
 def judge_room(
@@ -129,6 +146,7 @@ def judge_room(
     reasons = list(doubts)
     worst, best = Verdict.READY, Verdict.READY
     counts: dict[str, tuple[int, int, int]] = {}
+    swaps: list[Swap] = []
     for kind, (wanted, least) in sorted(_needs(required, devices).items()):
         same = [each for each in devices if each.kind == kind]
         good = [each for each in same if judged[each.id][0] in (Fitness.USABLE, Fitness.PENDING)]
@@ -141,6 +159,7 @@ def judge_room(
             reasons += [reason for each in same if (reason := judged[each.id][1])]
             code = "spare_needed" if len(good) >= wanted else "too_few"
             reasons.append(Reason(code, kind, have=usable, need=wanted))
+            swaps += _swaps(kind, same, good, wanted - usable)
     if not devices and not counts:
         reasons.append(Reason("no_devices"))
     if lesson is None:
@@ -157,7 +176,26 @@ def judge_room(
         proved=sum(proved(each, lesson, now) for each in to_prove),
         to_prove=len(to_prove),
         counts=counts,
+        swaps=swaps,
     )
+
+
+def _swaps(
+    kind: str, devices: Sequence[Candidate], good: Sequence[Candidate], missing: int
+) -> list[Swap]:
+    """Which spare replaces which device, in the order of their names, as far as spares are left."""
+    spares = sorted((each.name for each in good if each.spare), key=in_order)
+    lost = sorted(
+        (each.name for each in devices if not each.spare and each not in good), key=in_order
+    )
+    places = (lost + [""] * missing)[:missing]
+    return [Swap(kind, out, into) for out, into in zip(places, spares, strict=False)]
+
+
+def in_order(name: str) -> list[tuple[int, str]]:
+    """A key that sorts names as people count: Laptop 2 before Laptop 10."""
+    parts = re.findall(r"\d+|\D+", name.casefold())
+    return [(int(part), "") if part.isdecimal() else (0, part) for part in parts]
 
 
 _DOUBTS = frozenset({"no_devices", "service_was_down", "calendar_in_doubt", "agent_silent"})
@@ -213,7 +251,7 @@ def _count(said: Any, otherwise: int) -> int:
 
 
 def _least(wanted: int) -> int:
-    return ceil(0.8 * wanted)
+    return ceil(limits.LEAST_SHARE * wanted)
 
 
 def fitness(  # noqa: PLR0911 (a list of questions, the first answer counts)
@@ -230,6 +268,8 @@ def fitness(  # noqa: PLR0911 (a list of questions, the first answer counts)
         return no("reported_broken")
     if device.health is Health.UNKNOWN:
         return no("device_unknown", device.health_reason, Fitness.UNKNOWN)
+    if _runs_empty(device, lesson, now):
+        return no("battery_low")
     if device.lead is None or lesson is None or lesson.unseen or proved(device, lesson, now):
         return Fitness.USABLE, None
     if under_way(device, lesson, now):
@@ -239,6 +279,13 @@ def fitness(  # noqa: PLR0911 (a list of questions, the first answer counts)
     if _not_yet_planned(device, device.lead, lesson, now):
         return Fitness.PENDING, None
     return no(*_unproved(device.run, lesson))
+
+
+def _runs_empty(device: Candidate, lesson: Lesson | None, now: datetime) -> bool:
+    """Whether it would go out in the course. `battery` is None when it is plugged in."""
+    if lesson is None or device.battery is None or device.battery >= limits.BATTERY_RATIO:
+        return False
+    return lesson.start - limits.BATTERY_BEFORE <= now <= lesson.start + limits.LATE
 
 
 def proved(device: Candidate, lesson: Lesson | None, now: datetime) -> bool:
