@@ -157,11 +157,14 @@ TIMETABLE = {
     "unreachable": N_("Der Stundenplan ist nicht erreichbar."),
     "timed_out": N_("Der Stundenplan antwortet zu langsam."),
     "http_error": N_("Der Stundenplan wird nicht ausgeliefert."),
+    "denied": N_("Der Stundenplan nimmt unsere Zugangsdaten nicht an."),
+    "no_credential": N_("Die Zugangsdaten für den Stundenplan fehlen oder passen nicht."),
     "missing_file": N_("Die Datei mit dem Stundenplan fehlt."),
     "refused_address": N_("Die Adresse des Stundenplans ist nicht erlaubt."),
     "too_large": N_("Der Stundenplan ist zu groß."),
     "not_a_calendar": N_("Statt eines Stundenplans kam etwas anderes."),
     "unreadable": N_("Der Stundenplan ist beschädigt."),
+    "no_columns": N_("Im Stundenplan ist nicht zu erkennen, welche Spalte was enthält."),
     "partly_unreadable": N_("Einige Kurse im Stundenplan sind nicht lesbar."),
     "too_many": N_("Der Stundenplan hat zu viele Kurse."),
     "too_slow": N_("Den Stundenplan zu lesen dauert zu lange."),
@@ -169,7 +172,26 @@ TIMETABLE = {
     "no_feed": N_("Für den Raum gibt es keinen Stundenplan."),
     "too_old": N_("Der Stundenplan ist zu alt."),
     "shrunk": N_("Mehr als die Hälfte der Kurse ist auf einmal weg. Bitte prüfen Sie das."),
+    "empty": N_("Der Stundenplan enthält noch keinen Kurs. Bitte prüfen Sie das."),
 }
+"""Every key of `fleet.timetable.PROBLEMS`, and what a room's trust adds."""
+
+FEED_WARNING = {
+    "unknown_zone": N_("Unbekannte Zeitzone. Die Zeiten gelten als Ortszeit."),
+    "no_zone": N_("Zeiten ohne Zeitzone. Sie gelten als Ortszeit."),
+    "no_end": N_("Kurse ohne Ende. Ihre Dauer ist angenommen."),
+    "ends_before_start": N_("Kurse, die vor ihrem Anfang enden. Das ist berichtigt."),
+    "until_a_day": N_("Reihen, die an einem Tag enden. Dieser Tag zählt mit."),
+    "utc_weekday": N_(
+        "Reihen um Mitternacht in Weltzeit. Sie können sich mit der Uhr verschieben."
+    ),
+    "utc_series": N_("Reihen in Weltzeit. Bei der Zeitumstellung verschiebt sich ihre Uhrzeit."),
+    "reused_uid": N_("Mehrere Kurse mit derselben Kennung. Ihr Anfang unterscheidet sie."),
+    "all_day_ignored": N_("Einträge ohne Uhrzeit, etwa Ferien. Sie zählen nicht als Kurs."),
+    "twice": N_("Derselbe Kurs steht mehrmals da. Er zählt einmal."),
+    "elsewhere": N_("Kurse an Orten, die laut Einstellung nicht zu uns gehören."),
+}
+"""Every key of `fleet.timetable.WARNINGS`."""
 """Every key of `fleet.timetable.PROBLEMS`, and why a timetable without a problem is in doubt."""
 
 READINESS = {
@@ -215,6 +237,7 @@ DOMAINS = {
     "timetable": TIMETABLE,
     "incident": {**HEALTH, **INCIDENT},
     "trend": TREND,
+    "feed_warning": FEED_WARNING,
 }
 
 

@@ -2,12 +2,22 @@
 
 from inventory.agent import AgentContact
 from inventory.contact import Audience, Channel, Contact
-from inventory.course import Checkpoint, Course, CourseKind, Feed, Point, Readiness, Verdict
+from inventory.course import (
+    Checkpoint,
+    Course,
+    CourseKind,
+    Feed,
+    FeedSnapshot,
+    Point,
+    Readiness,
+    Verdict,
+)
 from inventory.device import Device, DeviceKind, DeviceState, Health, Service
+from inventory.feed_options import FeedKind, FeedOptions
 from inventory.incident import Incident, Prediction
 from inventory.notice import OPEN_NOTICES, Alarm, Level, Notice, NoticeState
 from inventory.override import Override, OverrideKind
-from inventory.person import Account, OneTimeLink, Role, SignIn
+from inventory.person import Account, CalendarLink, OneTimeLink, Role, SignIn
 from inventory.place import Room, Site
 from inventory.reading import Flip, Reading, Subject
 from inventory.report import Impact, Problem, Report, ReportState
@@ -22,6 +32,7 @@ __all__ = [
     "AgentContact",
     "Alarm",
     "Audience",
+    "CalendarLink",
     "Channel",
     "Checkpoint",
     "Contact",
@@ -31,6 +42,9 @@ __all__ = [
     "DeviceKind",
     "DeviceState",
     "Feed",
+    "FeedKind",
+    "FeedOptions",
+    "FeedSnapshot",
     "Flip",
     "Health",
     "Impact",

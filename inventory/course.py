@@ -16,6 +16,7 @@ from inventory.columns import (
     word,
     word_key,
 )
+from inventory.feed_options import FeedKind
 
 
 class Verdict(StrEnum):
@@ -34,8 +35,13 @@ class Feed(SQLModel, table=True):
     site_id: str = Field(sa_column=reference("site.id"))
     room_id: str | None = Field(default=None, sa_column=reference("room.id", nullable=True))
     """The room of every course in it; None: the LOCATION of each event names the room."""
+    kind: FeedKind = Field(default=FeedKind.ICS, sa_column=word(FeedKind))
     url: str = Field(max_length=2000)
     """http(s)://…, or file:///… for a timetable that is laid beside the service."""
+    options: dict[str, Any] = Field(default_factory=dict, sa_column=json_column())
+    """What `FeedOptions` takes."""
+    credential: str = Field(default="", max_length=63)
+    """The name of a secret in the service's own folder; empty: none is needed."""
     max_age_s: int = Field(default=6 * 3600, gt=0)
     """Older than this the timetable is in doubt, and nothing is reset on its word."""
     etag: str = Field(default="", max_length=200)
@@ -47,6 +53,8 @@ class Feed(SQLModel, table=True):
     problem: str = Field(default="", max_length=32)
     """A code of `fleet.timetable`; empty: read in full."""
     detail: str = Field(default="", max_length=500)
+    confirmed: bool = Field(default=False)
+    """Somebody said that few courses, or none, are right: the next full reading is believed."""
 
 
 class Course(SQLModel, table=True):
@@ -68,6 +76,33 @@ class Course(SQLModel, table=True):
     start: datetime = Field(sa_column=moment(nullable=False, index=True))
     end: datetime = Field(sa_column=moment(nullable=False, index=True))
     cancelled: bool = Field(default=False)
+    block: bool = Field(default=False)
+    """The room is taken, but nobody waits for its devices: no reset, and no verdict either."""
+
+
+class FeedSnapshot(SQLModel, table=True):
+    """What one reading of a feed found; a new row only when that differs from the last one."""
+
+    __tablename__ = "feed_snapshot"
+
+    id: int | None = Field(default=None, sa_column=row_number())
+    feed_id: str = Field(sa_column=reference("feed.id"))
+    taken_at: datetime = Field(sa_column=moment(nullable=False, index=True))
+    seen_at: datetime = Field(sa_column=moment(nullable=False))
+    """When the feed last was just so."""
+    sha256: str = Field(default="", max_length=64)
+    """Of the body; empty: nothing came."""
+    size: int = Field(default=0)
+    events: int = Field(default=0)
+    """Courses and blocks that were read in it, cancelled ones too."""
+    coming: int = Field(default=0)
+    """Those that lie ahead, in a room of ours."""
+    warnings: dict[str, int] = Field(default_factory=dict, sa_column=json_column())
+    """Code of `fleet.timetable.WARNINGS` → how often."""
+    problem: str = Field(default="", max_length=32)
+    detail: str = Field(default="", max_length=500)
+    body: bytes | None = Field(default=None)
+    """Compressed; of a feed only the last good one and the newest are kept, to be compared."""
 
 
 class CourseKind(SQLModel, table=True):

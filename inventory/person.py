@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from sqlmodel import Field, SQLModel
 
-from inventory.columns import moment, row_number, word
+from inventory.columns import moment, reference, row_number, word
 
 
 class Role(StrEnum):
@@ -49,4 +49,21 @@ class OneTimeLink(SQLModel, table=True):
     token_hash: str = Field(primary_key=True, max_length=64)
     account_id: int = Field(foreign_key="account.id", ondelete="CASCADE", index=True)
     expires_at: datetime = Field(sa_column=moment(nullable=False))
+    used_at: datetime | None = Field(default=None, sa_column=moment())
+
+
+class CalendarLink(SQLModel, table=True):
+    """An address under which a calendar program reads courses, and can do nothing else.
+
+    Programs of that kind can send no header, so the secret stands in the address: one for each
+    subscription, for one room, site or all that the account may see, kept only as a hash.
+    """
+
+    __tablename__ = "calendar_link"
+
+    token_hash: str = Field(primary_key=True, max_length=64)
+    account_id: int = Field(foreign_key="account.id", ondelete="CASCADE", index=True)
+    site_id: str | None = Field(default=None, sa_column=reference("site.id", nullable=True))
+    room_id: str | None = Field(default=None, sa_column=reference("room.id", nullable=True))
+    created_at: datetime = Field(sa_column=moment(nullable=False))
     used_at: datetime | None = Field(default=None, sa_column=moment())

@@ -64,6 +64,18 @@ NEED = st.integers(0, 9999) | st.tuples(st.integers(0, 99), st.integers(0, 99)).
     lambda pair: {"wanted": max(pair), "least": min(pair)}
 )
 LIMITS = st.dictionaries(TEXT, st.integers(-99, 99) | st.just(0.4), max_size=2)
+PLACE = NAME.filter(lambda name: len(name) <= 200)
+OPTIONS = st.fixed_dictionaries(
+    {},
+    optional={
+        "locations": st.dictionaries(PLACE, st.none(), max_size=3),
+        "zone": st.sampled_from(["Europe/Berlin", "UTC"]),
+        "default_minutes": st.integers(5, 1440),
+        "all_day": st.sampled_from(["course", "block", "ignore"]),
+        "cancelled": st.lists(PLACE, min_size=1, max_size=3),
+        "columns": st.fixed_dictionaries({}, optional={"title": st.lists(PLACE, min_size=1)}),
+    },
+)
 KINDS = ["laptop", "tablet", "projector", "access_point", "switch", "printer", "display", "ups"]
 
 
@@ -97,6 +109,9 @@ def regions(draw: st.DrawFn) -> Region:
                 "room": None if whole else room["id"],
                 "url": f"https://example.org/{n}?a=b&c=%20#x",
                 "max_age_s": draw(st.integers(60, 86400)),
+                "kind": draw(st.sampled_from(["csv", "xml"])),
+                "credential": draw(st.sampled_from(["", "vhs"])),
+                "options": draw(OPTIONS),
             }
         )
     devices = [

@@ -17,8 +17,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from fleet import timetable
 from fleet.timetable import feeds
-from fleet.timetable.feeds import FetchFailed, fetch, may_read
+from fleet.timetable.feeds import Fetched, FetchFailed, Question, may_read
 from tests.webserver import Server
+
+
+def fetch(url: str, *, etag: str, modified: str, networks: list[str]) -> Fetched:
+    return feeds.fetch(Question(url, etag, modified), networks)
+
 
 LOOPBACK = ["127.0.0.0/8", "::1/128"]
 HOUR = timedelta(hours=1)

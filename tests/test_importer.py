@@ -358,7 +358,7 @@ def test_the_examples_in_the_readme_work(tmp_path: Path) -> None:
     assert {name: len(found) for name, found in region.entries.items()} == {
         "sites": 1,
         "rooms": 1,
-        "feeds": 1,
+        "feeds": 2,
         "devices": 2,
     }
     one, two = rows(write(tmp_path, "devices.csv", blocks["csv"]), "devices")

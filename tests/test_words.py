@@ -69,6 +69,7 @@ def test_every_reason_has_a_sentence() -> None:
         (resets.REFUSALS, reasons.REFUSAL),
         (overrides.REFUSALS, reasons.REFUSAL),
         (timetable.PROBLEMS, reasons.TIMETABLE),
+        (timetable.WARNINGS, reasons.FEED_WARNING),
     ):
         assert set(codes) <= set(sentences)
 

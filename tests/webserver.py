@@ -33,6 +33,10 @@ class Server:
                 self.end_headers()
                 self.wfile.write(body)
 
+            def do_REPORT(self) -> None:
+                self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                self.do_GET()
+
             def log_message(self, *_: object) -> None:
                 pass
 

@@ -14,11 +14,12 @@ from sqlalchemy import ColumnElement, Engine, and_, func, or_, update
 from sqlmodel import Session, col, select
 
 from fleet import overrides
-from fleet.ical import Contents, read_apart
+from fleet.calendars import Contents, caldav, read_apart
 from fleet.settings import Settings
-from fleet.timetable import courses
-from fleet.timetable.feeds import FetchFailed, fetch
-from inventory import Course, Feed, Room, Site
+from fleet.timetable import courses, snapshots
+from fleet.timetable.feeds import Fetched, FetchFailed, Question, fetch
+from fleet.timetable.login import open_feed
+from inventory import Course, Feed, FeedKind, Room, Site
 from inventory.db import session
 
 log = logging.getLogger(__name__)
@@ -34,20 +35,44 @@ PROBLEMS: dict[str, str] = {
     "unreachable": "The timetable's server does not answer.",
     "timed_out": "The timetable's server answers too slowly.",
     "http_error": "The timetable's server refuses or has an error.",
+    "denied": "The timetable's server does not accept our credential.",
+    "no_credential": "The timetable's credential is missing here or cannot be used.",
     "missing_file": "The timetable's file cannot be read.",
     "refused_address": "The timetable's address leads into an internal network not allowed.",
     "too_large": "The timetable is larger than 5 MB.",
     "not_a_calendar": "What came is not a calendar; perhaps a page that asks to sign in.",
     "unreadable": "The calendar is damaged or cut off.",
+    "no_columns": "The timetable's columns are not understood; its options must name them.",
     "partly_unreadable": "Some courses of the calendar cannot be read.",
     "too_many": "The calendar holds more courses than any timetable.",
     "too_slow": "Reading the calendar takes too long.",
     "unknown_room": "The place of some courses is no room of this site.",
     "shrunk": "More than half of the coming courses are gone at once; somebody must confirm this.",
+    "empty": "The timetable has never held a course; somebody must confirm that this is right.",
 }
 """What `Feed.problem` may say → a sentence for people."""
 
-NOT_REACHED = frozenset({"unreachable", "timed_out", "http_error", "missing_file"})
+TO_CONFIRM = frozenset({"shrunk", "empty"})
+"""Read in full, but not believed until somebody says that it is right."""
+
+WARNINGS: dict[str, str] = {
+    "unknown_zone": "A time zone that nobody knows; read as local time.",
+    "no_zone": "Times without a zone; read as local time.",
+    "no_end": "No end is told; taken as long as the feed's options say.",
+    "ends_before_start": "The end is before the start; put right.",
+    "until_a_day": "A series that ends on a day; that day's lesson is kept.",
+    "utc_weekday": "A series in UTC by weekdays close to midnight; it may shift with the clocks.",
+    "utc_series": "A series in UTC; its local time shifts when the clocks change.",
+    "reused_uid": "Several courses under one name; told apart by their start.",
+    "all_day_ignored": "Entries without times, such as holidays; ignored.",
+    "twice": "The same course twice in the same room at the same time; counted once.",
+    "elsewhere": "Courses in places that are no room of ours, as the feed's options say.",
+}
+"""What was guessed or mended in a feed → a sentence for people."""
+
+NOT_REACHED = frozenset(
+    {"unreachable", "timed_out", "http_error", "missing_file", "denied", "no_credential"}
+)
 """Nothing was read, so nothing is known to be wrong: the last full reading holds until its age."""
 
 
@@ -56,6 +81,7 @@ class _Answer:
     problem: str = ""
     detail: str = ""
     contents: Contents = field(default_factory=Contents)
+    body: bytes | None = None
     unchanged: bool = False
     etag: str = ""
     modified: str = ""
@@ -68,14 +94,15 @@ def refresh(engine: Engine, settings: Settings, now: datetime) -> None:
     """
     due = _take_due(engine, settings, now)
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="feed") as pool:
-        under_way = {pool.submit(_read, feed, settings, now): feed for feed in due}
+        under_way = {pool.submit(_read, feed, last, settings, now): feed for feed, last in due}
         for done in as_completed(under_way):
             feed, answer = under_way[done], done.result()
             with session(engine) as opened:
                 _store(opened, feed.id, answer, now)
 
 
-def _take_due(engine: Engine, settings: Settings, now: datetime) -> list[Feed]:
+def _take_due(engine: Engine, settings: Settings, now: datetime) -> list[tuple[Feed, str]]:
+    """The feeds that are due, each with the hash of its last good body."""
     late = or_(
         col(Feed.tried_at).is_(None),
         col(Feed.tried_at) <= now - timedelta(seconds=settings.calendar_s),
@@ -86,33 +113,50 @@ def _take_due(engine: Engine, settings: Settings, now: datetime) -> list[Feed]:
             opened.expunge(feed)
             claim = update(Feed).where(col(Feed.id) == feed.id, late).values(tried_at=now)
             if opened.connection().execute(claim).rowcount == 1:
-                taken.append(feed)
+                last = snapshots.newest(opened, feed.id, good=True)
+                taken.append((feed, last.sha256 if last else ""))
     return taken
 
 
-def _read(feed: Feed, settings: Settings, now: datetime) -> _Answer:
+def _read(feed: Feed, last: str, settings: Settings, now: datetime) -> _Answer:
     # Once a day the whole body: "not modified" would otherwise hide what the window has reached.
     same_day = feed.good_at is not None and feed.good_at.date() == now.date()
     known = same_day and not feed.problem
     try:
-        fetched = fetch(
-            feed.url,
-            etag=feed.etag if known else "",
-            modified=feed.modified if known else "",
-            networks=settings.calendar_networks,
-        )
+        fetched = _fetched(feed, settings, now, known=known)
     except FetchFailed as failed:
         return _Answer(failed.code, failed.detail)
     if fetched.body is None:
         return _Answer(unchanged=True) if known else _Answer("http_error", "nothing was sent")
-    contents = read_apart(fetched.body, now - BEFORE, now + AHEAD)
+    if known and snapshots.digest(fetched.body) == last:
+        return _Answer(unchanged=True)
+    start, end = window(now)
+    contents = read_apart(fetched.body, start, end, snapshots.wanted(feed))
     return _Answer(
         contents.problem,
         contents.detail,
         contents,
+        body=fetched.body,
         etag=fetched.etag,
         modified=fetched.modified,
     )
+
+
+def _fetched(feed: Feed, settings: Settings, now: datetime, *, known: bool) -> Fetched:
+    address, login = open_feed(feed, settings.credentials)
+    question = Question(
+        address,
+        etag=feed.etag if known else "",
+        modified=feed.modified if known else "",
+        report=caldav.query(*window(now)) if feed.kind is FeedKind.CALDAV else b"",
+        login=login,
+    )
+    return fetch(question, settings.calendar_networks)
+
+
+def window(now: datetime) -> tuple[datetime, datetime]:
+    """From when to when a timetable is read."""
+    return now - BEFORE, now + AHEAD
 
 
 def _store(session: Session, feed_id: str, answer: _Answer, now: datetime) -> None:
@@ -126,33 +170,50 @@ def _store(session: Session, feed_id: str, answer: _Answer, now: datetime) -> No
         # A feed in doubt does not become credible by going away.
         if not before or before in NOT_REACHED:
             feed.problem, feed.detail = answer.problem, answer.detail[:500]
+            snapshots.note(session, feed, None, answer.contents, 0, now)
     elif answer.unchanged:
-        feed.problem, feed.good_at = "", now
+        feed.problem, feed.detail, feed.good_at = "", "", now
+        snapshots.seen_again(session, feed, now)
     else:
-        _take_over(session, feed, answer, now)
+        coming = _take_over(session, feed, answer, now)
+        snapshots.note(session, feed, answer.body, answer.contents, coming, now)
     if feed.problem != before:
         log.warning("timetable %s: %s", feed.id, feed.problem or "read in full again")
 
 
-def _take_over(session: Session, feed: Feed, answer: _Answer, now: datetime) -> None:
-    """Store what could be read; only a full reading is believed to be all there is."""
-    told = answer.contents.occurrences
-    lessons, lost = courses.find_rooms(session, feed, told)
-    lost = [each for each in lost if not each.cancelled and each.end > now]
+def _take_over(session: Session, feed: Feed, answer: _Answer, now: datetime) -> int:
+    """Store what could be read; only a full reading is believed to be all there is.
+
+    Returns how many courses lie ahead in it.
+    """
+    placed = courses.find_rooms(session, feed, answer.contents.occurrences)
+    lost = [each for each in placed.lost if not each.cancelled and each.end > now]
+    if placed.elsewhere:
+        answer.contents.warnings["elsewhere"] = placed.elsewhere
     problem, detail = answer.problem, answer.detail
     if not problem and lost:
         places = sorted({each.location or "(none)" for each in lost})
         problem, detail = "unknown_room", f"{len(lost)} courses: {', '.join(places[:5])}"
-    coming = sum(lesson.told.start > now for lesson in lessons)
-    expected = _coming(session, feed, now)
-    if not problem and expected >= MANY and 2 * coming < expected:
-        problem, detail = "shrunk", f"{coming} instead of {expected}"
-    courses.store(session, feed, lessons, now, full=not problem)
+    coming = sum(lesson.told.start > now for lesson in placed.lessons)
+    if not problem and not feed.confirmed:
+        problem, detail = _too_few(feed, coming, _coming(session, feed, now))
+    courses.store(session, feed, placed.lessons, now, full=not problem)
     overrides.reapply(session, feed.id)
     feed.problem, feed.detail = problem, detail[:500]
     feed.etag, feed.modified = ("", "") if problem else (answer.etag, answer.modified)
     if not problem:
-        feed.good_at = now
+        feed.good_at, feed.confirmed = now, False
+    return coming
+
+
+def _too_few(feed: Feed, coming: int, expected: int) -> tuple[str, str]:
+    """Problem and detail of a feed that was read in full and still is not believed, or empty."""
+    fewer = expected >= MANY and 2 * coming < expected
+    if fewer or (expected and not coming):
+        return "shrunk", f"{coming} instead of {expected}"
+    if not coming and feed.good_at is None:
+        return "empty", ""
+    return "", ""
 
 
 def _coming(session: Session, feed: Feed, now: datetime) -> int:
@@ -164,13 +225,15 @@ def _coming(session: Session, feed: Feed, now: datetime) -> int:
 
 
 def confirm(session: Session, feed_id: str, now: datetime) -> None:
-    """Somebody says that a feed which shrank is right: what it holds next counts.
+    """Somebody says that a feed which shrank, or is empty, is right: what it holds next counts.
 
     Until that reading the feed stays in doubt, so no reset is sent in between.
     """
     gone = session.exec(select(Course.id).where(Course.feed_id == feed_id, Course.start > now))
     courses.remove(session, [course_id for course_id in gone if course_id is not None])
-    session.execute(update(Feed).where(col(Feed.id) == feed_id).values(tried_at=None))
+    session.execute(
+        update(Feed).where(col(Feed.id) == feed_id).values(tried_at=None, confirmed=True)
+    )
 
 
 def busy(

@@ -1,17 +1,21 @@
 """Writes what a timetable holds into the courses, so that each keeps its row when it moves."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from fnmatch import fnmatchcase
 from typing import Any
 
 from sqlalchemy import delete, exists, update
 from sqlmodel import Session, col, select
 
-from fleet.ical import Occurrence
-from inventory import Course, Feed, Readiness, ResetRun, Room
+from fleet.calendars import Occurrence
+from inventory import Course, Feed, FeedOptions, Readiness, ResetRun, Room
 
 CHUNK = 500
+
+Key = tuple[str, str]
+"""A course's uid and occurrence."""
 
 
 @dataclass(frozen=True)
@@ -22,27 +26,54 @@ class Lesson:
     told: Occurrence
 
 
-def find_rooms(
-    session: Session, feed: Feed, occurrences: Sequence[Occurrence]
-) -> tuple[list[Lesson], list[Occurrence]]:
-    """The occurrences with their rooms, and those whose LOCATION is no room of the site.
+@dataclass
+class Placed:
+    """The occurrences with their rooms, and those whose place is no room of the site."""
 
-    A location is a room's id or name, in whatever case. A name that two rooms share is none.
+    lessons: list[Lesson] = field(default_factory=list)
+    lost: list[Occurrence] = field(default_factory=list)
+    elsewhere: int = 0
+    """So many the feed's options say to be in no room of ours."""
+
+
+def find_rooms(session: Session, feed: Feed, occurrences: Sequence[Occurrence]) -> Placed:
+    """Where each occurrence takes place.
+
+    The feed's own `locations` come first, then the room of the whole feed, or else a room's id or
+    name in whatever case (a name that two rooms share is none), then the feed's patterns.
     """
-    if feed.room_id is not None:
-        return [Lesson(feed.room_id, each) for each in occurrences], []
-    names: dict[str, set[str]] = {}
+    places = FeedOptions.model_validate(feed.options).locations
+    exact = {_folded(place): room for place, room in places.items() if not _is_pattern(place)}
+    patterns = {_folded(place): room for place, room in places.items() if _is_pattern(place)}
+    names = _room_names(session, feed)
+    placed = Placed()
+    for each in occurrences:
+        place = _folded(each.location)
+        rooms = {feed.room_id} if feed.room_id is not None else names.get(place, set())
+        if place in exact:
+            rooms = {exact[place]}
+        elif not rooms:
+            rooms = {r for pattern, r in patterns.items() if fnmatchcase(place, pattern)}
+        room = next(iter(rooms)) if len(rooms) == 1 else ""
+        if room:
+            placed.lessons.append(Lesson(room, each))
+        elif room is None:
+            placed.elsewhere += 1
+        else:
+            placed.lost.append(each)
+    return placed
+
+
+def _room_names(session: Session, feed: Feed) -> dict[str, set[str | None]]:
+    names: dict[str, set[str | None]] = {}
     for room in session.exec(select(Room).where(Room.site_id == feed.site_id)):
         for name in (room.id, room.name):
             names.setdefault(_folded(name), set()).add(room.id)
-    lessons, lost = [], []
-    for each in occurrences:
-        rooms = names.get(_folded(each.location), set())
-        if len(rooms) == 1:
-            lessons.append(Lesson(next(iter(rooms)), each))
-        else:
-            lost.append(each)
-    return lessons, lost
+    return names
+
+
+def _is_pattern(place: str) -> bool:
+    return "*" in place or "?" in place
 
 
 def _folded(name: str) -> str:
@@ -59,9 +90,13 @@ def store(
     """
     rows = select(Course).where(Course.feed_id == feed.id)
     held = {(course.uid, course.occurrence): course for course in session.exec(rows)}
-    seen: set[tuple[str, str]] = set()
+    seen: set[Key] = set()
+    moved = _moved(held, lessons, now) if full else {}
     for lesson in lessons:
         key = _key(held, lesson.told, now)
+        if key in moved:
+            held[key] = held.pop(moved[key])
+            held[key].occurrence = key[1]
         seen.add(key)
         course = held.get(key)
         if course is None:
@@ -74,7 +109,30 @@ def store(
         remove(session, [course_id for course_id in gone if course_id is not None])
 
 
-def _key(held: dict[tuple[str, str], Course], told: Occurrence, now: datetime) -> tuple[str, str]:
+def _moved(held: dict[Key, Course], lessons: Sequence[Lesson], now: datetime) -> dict[Key, Key]:
+    """New name → old name, for lessons whose name is nothing but their start: the nearest course
+    of the same name and title in the same room that is no longer told is the one that moved."""
+    told = {_key(held, lesson.told, now): lesson for lesson in lessons}
+    free: dict[tuple[str, str, str], list[Key]] = {}
+    for key, course in held.items():
+        if key not in told and course.start > now and key[1]:
+            same = (key[0].partition("#")[0], course.title, course.room_id)
+            free.setdefault(same, []).append(key)
+    found: dict[Key, Key] = {}
+    for key, lesson in told.items():
+        same = (key[0].partition("#")[0], lesson.told.title, lesson.room_id)
+        # Another uid would have to be written too; a series of its own is another course.
+        old = [each for each in free.get(same, []) if each[0] == key[0]]
+        if key in held or lesson.told.start <= now or not key[1] or not old:
+            continue
+        start = lesson.told.start
+        nearest = min(old, key=lambda each: (abs(held[each].start - start), each))
+        free[same].remove(nearest)
+        found[key] = nearest
+    return found
+
+
+def _key(held: dict[Key, Course], told: Occurrence, now: datetime) -> Key:
     """Whose row it is. Somebody who drags last week's event to next week means another course."""
     course = held.get((told.uid, told.occurrence))
     if course is not None and course.start <= now < told.start:
@@ -92,6 +150,7 @@ def _new(feed: Feed, lesson: Lesson, key: tuple[str, str]) -> Course:
         start=lesson.told.start,
         end=lesson.told.end,
         cancelled=lesson.told.cancelled,
+        block=lesson.told.block,
     )
 
 
@@ -100,6 +159,7 @@ def _change(course: Course, lesson: Lesson, now: datetime) -> None:
     said: dict[str, Any] = {"title": told.title, "cancelled": told.cancelled}
     if course.start > now:
         said |= {"room_id": lesson.room_id, "start": told.start, "end": told.end}
+        said |= {"block": told.block}
     elif told.end > course.start:
         said |= {"end": told.end}
     for name, value in said.items():

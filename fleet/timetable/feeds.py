@@ -12,7 +12,7 @@ import ssl
 import stat
 import zlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from urllib.parse import unquote
@@ -55,16 +55,55 @@ class Fetched:
     modified: str = ""
 
 
-def fetch(url: str, *, etag: str, modified: str, networks: Sequence[str]) -> Fetched:
-    """The timetable at `url`; `etag` and `modified` of the last good reading, or empty.
+@dataclass(frozen=True)
+class Login:
+    """What opens a timetable, and the only host that it is shown to."""
+
+    host: str
+    header: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Question:
+    """One request. `report`: the body of a CalDAV REPORT; empty: a plain GET."""
+
+    url: str = field(repr=False)
+    etag: str = ""
+    modified: str = ""
+    report: bytes = b""
+    login: Login | None = None
+
+    @property
+    def headers(self) -> dict[str, str]:
+        told = {"Accept": "text/calendar, */*;q=0.5", "Accept-Encoding": "identity"}
+        if self.report:
+            return {**told, "Depth": "1", "Content-Type": "application/xml; charset=utf-8"}
+        if self.etag:
+            told["If-None-Match"] = self.etag
+        if self.modified:
+            told["If-Modified-Since"] = self.modified
+        return told
+
+    def login_for(self, url: httpx.URL, addresses: Sequence[Address]) -> dict[str, str]:
+        """The header that opens it: only for its own host, and unencrypted only where every
+        address is one that somebody named as internal."""
+        if self.login is None or url.host.lower() != self.login.host.lower():
+            return {}
+        if url.scheme != "https" and not all(_is_inside(each) for each in addresses):
+            raise FetchFailed("refused_address", "a secret needs an address with https")
+        return {"Authorization": self.login.header}
+
+
+def fetch(question: Question, networks: Sequence[str]) -> Fetched:
+    """The timetable that is asked for.
 
     `networks`: internal networks (CIDR) that may be read. Blocks at most about TOTAL_S; must not
     be called on a thread that runs an event loop. Raises FetchFailed.
     """
-    if url.startswith("file://"):
-        return _read_file(url, etag)
+    if question.url.startswith("file://"):
+        return _read_file(question.url, question.etag)
     allowed = [ipaddress.ip_network(each, strict=False) for each in networks]
-    return asyncio.run(_within_time(url, etag, modified, allowed))
+    return asyncio.run(_within_time(question, allowed))
 
 
 def _read_file(url: str, etag: str) -> Fetched:
@@ -85,10 +124,10 @@ def _read_file(url: str, etag: str) -> Fetched:
     return Fetched(body, version)
 
 
-async def _within_time(url: str, etag: str, modified: str, allowed: Sequence[Network]) -> Fetched:
+async def _within_time(question: Question, allowed: Sequence[Network]) -> Fetched:
     try:
         async with asyncio.timeout(TOTAL_S):
-            return await _follow(url, etag, modified, allowed)
+            return await _follow(question, allowed)
     except (TimeoutError, httpx.TimeoutException):
         raise FetchFailed("timed_out") from None
     except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
@@ -96,22 +135,19 @@ async def _within_time(url: str, etag: str, modified: str, allowed: Sequence[Net
         raise FetchFailed("unreachable", type(error).__name__) from None
 
 
-async def _follow(url: str, etag: str, modified: str, allowed: Sequence[Network]) -> Fetched:
-    wanted = httpx.URL(url)
-    headers = {"Accept": "text/calendar, */*;q=0.5", "Accept-Encoding": "identity"}
-    if etag:
-        headers["If-None-Match"] = etag
-    if modified:
-        headers["If-Modified-Since"] = modified
+async def _follow(question: Question, allowed: Sequence[Network]) -> Fetched:
+    wanted = httpx.URL(question.url)
     # No proxy from the environment: it would resolve the name a second time, unjudged.
     async with httpx.AsyncClient(timeout=STEP_S, trust_env=False, verify=_trust()) as client:
         for _ in range(MAX_REDIRECTS + 1):
-            response, body = await _get(client, wanted, headers, allowed)
+            response, body = await _ask(client, wanted, question, allowed)
             if not response.has_redirect_location:
-                return _answer(response, body)
+                return _answer(response, body, question)
             target = wanted.join(response.headers["location"])
             if wanted.scheme == "https" and target.scheme != "https":
                 raise FetchFailed("refused_address", "redirected to an unencrypted address")
+            if question.report and response.status_code == httpx.codes.SEE_OTHER:
+                raise FetchFailed("http_error", "redirected to something else")
             wanted = target
     raise FetchFailed("http_error", "too many redirects")
 
@@ -124,18 +160,20 @@ def _trust() -> ssl.SSLContext:
     return context
 
 
-async def _get(
-    client: httpx.AsyncClient, url: httpx.URL, headers: dict[str, str], allowed: Sequence[Network]
+async def _ask(
+    client: httpx.AsyncClient, url: httpx.URL, question: Question, allowed: Sequence[Network]
 ) -> tuple[httpx.Response, bytes]:
     if url.scheme not in ("http", "https") or not url.host or not 0 < (url.port or 80) < 65536:
         raise FetchFailed("refused_address", "not an http address")
     addresses = await _resolve(url, allowed)
-    host = url.netloc.decode("ascii")
+    host = url.netloc.decode("ascii").rpartition("@")[2]
+    headers = {**question.headers, **question.login_for(url, addresses), "Host": host}
     for place, address in enumerate(addresses):
         request = client.build_request(
-            "GET",
-            url.copy_with(host=str(address)),
-            headers={**headers, "Host": host},
+            "REPORT" if question.report else "GET",
+            url.copy_with(host=str(address), userinfo=b""),
+            headers=headers,
+            content=question.report or None,
             # The certificate is checked for the name, not for the address.
             extensions={"sni_hostname": url.raw_host.decode("ascii")},
         )
@@ -177,6 +215,10 @@ def may_read(address: Address, allowed: Iterable[Network]) -> bool:
     return address.is_global and not address.is_multicast and address != PLATFORM
 
 
+def _is_inside(address: Address) -> bool:
+    return not may_read(address, ())
+
+
 def _embedded(address: Address) -> ipaddress.IPv4Address | None:
     """The IPv4 address that an IPv6 address leads to (mapped, NAT64, 6to4)."""
     if isinstance(address, ipaddress.IPv4Address):
@@ -207,10 +249,15 @@ async def _read(response: httpx.Response) -> bytes:
     return whole
 
 
-def _answer(response: httpx.Response, body: bytes) -> Fetched:
+def _answer(response: httpx.Response, body: bytes, question: Question) -> Fetched:
     if response.status_code == httpx.codes.NOT_MODIFIED:
         return Fetched(None)
-    if response.status_code != httpx.codes.OK:
+    if response.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+        raise FetchFailed("denied", f"status {response.status_code}")
+    good = httpx.codes.MULTI_STATUS if question.report else httpx.codes.OK
+    if question.report and response.status_code == httpx.codes.OK:
+        raise FetchFailed("not_a_calendar", "the server does not speak CalDAV there")
+    if response.status_code != good:
         raise FetchFailed("http_error", f"status {response.status_code}")
     etag = response.headers.get("etag", "")
     modified = response.headers.get("last-modified", "")

@@ -23,6 +23,7 @@ FORGET_FEED = {
     "detail": "",
 }
 """A feed that points elsewhere has not been read yet, whatever the old address said."""
+READ_ANEW = {"url", "site", "room", "kind", "options"}
 
 
 @dataclass(frozen=True)
@@ -172,7 +173,5 @@ def _columns(sheet: Sheet, change: Change) -> dict[str, Any]:
     values = {name: new for name, (_, new) in change.fields.items()}
     if values.get("recipe") == NO_RECIPE:
         values["recipe"] = None
-    forgotten = (
-        FORGET_FEED if sheet.name == "feeds" and {"url", "site", "room"} & set(values) else {}
-    )
+    forgotten = FORGET_FEED if sheet.name == "feeds" and READ_ANEW & set(values) else {}
     return {**{sheet.column(name): value for name, value in values.items()}, **forgotten}

@@ -145,6 +145,21 @@ def _dangling(region: Region, then: Mapping[str, Rows]) -> Iterator[Fault]:
                     "room",
                     f"room '{values['room']}' belongs to site '{room['site']}', not this one",
                 )
+            if name == "feeds":
+                yield from _unknown_places(entry, values, then, region)
+
+
+def _unknown_places(
+    entry: Entry, feed: Mapping[str, Any], then: Mapping[str, Rows], region: Region
+) -> Iterator[Fault]:
+    """What a feed's `locations` lead to: rooms of its own site."""
+    here = {room for room, values in then["rooms"].items() if values["site"] == feed["site"]}
+    here |= region.unreadable.get("rooms", frozenset())
+    for place, room in feed["options"].get("locations", {}).items():
+        if room is not None and room not in here:
+            yield entry.place.fault(
+                "options", f"location '{place[:80]}': {not_known('room', room, here)}"
+            )
 
 
 def _elsewhere(

@@ -17,6 +17,7 @@ from sqlmodel import SQLModel
 
 from inventory.course import CourseKind, Feed
 from inventory.device import Device, DeviceKind, Service
+from inventory.feed_options import FeedKind, check_options
 from inventory.place import Room, Site
 from inventory.recipes import DEFAULT_RECIPE
 from inventory.region import spelling
@@ -87,8 +88,30 @@ class RoomRow(Row):
 class FeedRow(Row):
     site: Slug
     room: Slug | None = None
+    kind: Annotated[FeedKind, BeforeValidator(spelling.word)] = FeedKind.ICS
     url: Annotated[Line, Field(max_length=2000), AfterValidator(spelling.feed_url)]
+    credential: Annotated[Line, Field(max_length=63)] = ""
+    options: FreeForm = {}
     max_age_s: Annotated[int, Field(ge=60, le=30 * DAY_S)] = 6 * 3600
+
+    @field_validator("url")
+    @classmethod
+    def _caldav_is_asked_by_http(cls, url: str, info: ValidationInfo) -> str:
+        if info.data.get("kind") is FeedKind.CALDAV and not url.startswith("http"):
+            raise ValueError("a CalDAV timetable begins with https:// or http://")
+        return url
+
+    @field_validator("credential")
+    @classmethod
+    def _a_file_needs_none(cls, name: str, info: ValidationInfo) -> str:
+        if name and info.data.get("url", "").startswith("file:"):
+            raise ValueError("a file needs no credential; leave it empty")
+        return name
+
+    @field_validator("options")
+    @classmethod
+    def _known_options(cls, said: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        return check_options(info.data["kind"], said) if "kind" in info.data else said
 
 
 class CourseKindRow(Row):

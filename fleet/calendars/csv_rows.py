@@ -1,0 +1,52 @@
+"""Reads a CSV export: any encoding and separator that spreadsheets and course software write."""
+
+import csv
+import io
+from collections.abc import Iterator
+from datetime import datetime
+
+from fleet.calendars import table
+from fleet.calendars.contents import Contents, Unreadable, Wanted
+from fleet.calendars.table import Row, folded
+
+SEPARATORS = ";\t|,"
+
+
+def read(body: bytes, start: datetime, end: datetime, wanted: Wanted) -> Contents:
+    """All lessons that overlap [start, end)."""
+    text = _decode(body)
+    if not text.strip() or text.lstrip()[:1] == "<" or "\x00" in text:
+        return Contents(problem="not_a_calendar")
+    try:
+        return table.read(_rows(text, wanted.separator), start, end, wanted)
+    except (csv.Error, Unreadable) as error:
+        return Contents(problem="unreadable", detail=str(error)[:200])
+
+
+def _decode(body: bytes) -> str:
+    if body[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return body.decode("utf-16", errors="replace")
+    try:
+        return body.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return body.decode("cp1252", errors="replace")
+
+
+def _rows(text: str, separator: str) -> Iterator[Row]:
+    first = text.lstrip("\r\n").splitlines()[0]
+    if not separator and first.lower().startswith("sep="):  # Excel's own word for it
+        separator = first[4:5]
+        text = text.lstrip("\r\n")[len(first) :]
+        first = (text.lstrip("\r\n").splitlines() or [""])[0]
+    separator = separator or max(SEPARATORS, key=first.count)
+    reader = csv.reader(io.StringIO(text.lstrip("\r\n")), delimiter=separator, strict=True)
+    head: list[str] = []
+    for name in next(reader):
+        again = sum(known.partition(" #")[0] == folded(name) for known in head)
+        head.append(f"{folded(name)} #{again + 1}" if again else folded(name))
+    for cells in reader:
+        if not any(cell.strip() for cell in cells):
+            continue
+        if len(cells) > len(head) and any(cell.strip() for cell in cells[len(head) :]):
+            raise Unreadable(f"line {reader.line_num} has more cells than the first line")
+        yield dict(zip(head, cells, strict=False))

@@ -1,0 +1,240 @@
+"""From rows, as course software exports them, to lessons: which column is what, dates and times."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from datetime import UTC, date, datetime, time, timedelta
+from hashlib import sha256
+from zoneinfo import ZoneInfo
+
+from fleet.calendars.contents import (
+    Contents,
+    Occurrence,
+    Unreadable,
+    Wanted,
+    plain,
+    says_cancelled,
+    summed_up,
+)
+
+Row = Mapping[str, str]
+"""Folded name of the column or element → what stands there."""
+
+USUAL: dict[str, list[str]] = {
+    "uid": ["kursnummer", "kursnr", "kurs-nr", "kurs-nr.", "kurs_nr", "nummer", "uid", "id",
+            "course number", "course id"],
+    "title": ["titel", "kurstitel", "kursbezeichnung", "bezeichnung", "veranstaltung", "kurs",
+              "title", "name", "course", "summary"],
+    "location": ["raum", "raumname", "kursort", "ort", "veranstaltungsort", "room", "location",
+                 "place"],
+    "date": ["datum", "termin", "kurstag", "startdatum", "datum von", "date", "day",
+             "start date"],
+    "start": ["beginn", "von", "uhrzeit von", "startzeit", "uhrzeit", "zeit", "start", "begin",
+              "from", "start time", "time"],
+    "end": ["ende", "bis", "uhrzeit bis", "endzeit", "end", "to", "until", "end time"],
+    "end_date": ["enddatum", "datum bis", "end date"],
+    "minutes": ["dauer", "minuten", "dauer in minuten", "duration", "minutes"],
+    "cancelled": ["status", "zustand", "abgesagt", "ausfall", "cancelled", "canceled"],
+}  # fmt: skip
+"""What we look for → the names under which it usually stands, the likeliest first."""
+
+TWICE = "\0twice"
+"""Key under which a row says that one of its parts is there twice, so one would be lost."""
+LONGEST = timedelta(days=14)
+YES = frozenset({"ja", "j", "x", "wahr", "yes", "y", "true", "1"})
+_TIME = r"(\d{1,2})(?:[:.h](\d{2}))(?:[:.]\d{2}(?:[.,]\d+)?)?(?:\s*(?:uhr|h))?|(\d{1,2})\s*uhr"
+_CLOCK = re.compile(rf"\s*(?:{_TIME})\s*", re.I)
+_RANGE = re.compile(rf"\s*((?:{_TIME}))\s*(?:-|–|bis|to)\s*((?:{_TIME}))\s*", re.I)
+_GERMAN = re.compile(r"(?:[A-Za-zÄÖÜäöü]+\.?,?\s+)?(\d{1,2})\.\s?(\d{1,2})\.\s?(\d{4}|\d{2})(?!\d)")
+_ISO = re.compile(r"(\d{4})-(\d{2})-(\d{2})(?!\d)|(\d{4})(\d{2})(\d{2})(?!\d)")
+
+
+def folded(name: str) -> str:
+    return " ".join(name.split()).casefold()
+
+
+def read(rows: Iterable[Row], start: datetime, end: datetime, wanted: Wanted) -> Contents:
+    """The lessons of these rows that overlap [start, end)."""
+    sheet = _Sheet(wanted)
+    found: dict[tuple[str, str], Occurrence] = {}
+    bad: list[str] = []
+    names: set[str] = set()
+    dated = 0
+    count = 0
+    for row in rows:
+        count += 1
+        names |= row.keys()
+        dated += sheet.has_date(row)
+        try:
+            lesson = sheet.lesson(row)
+        except (Unreadable, ValueError, OverflowError) as error:
+            bad.append(f"{plain(sheet.cell(row, 'title'), 60) or 'row'} {count}: {error}")
+            continue
+        if lesson and lesson.end > start and lesson.start < end:
+            _keep(found, lesson, sheet.warnings)
+    if count and not dated:
+        detail = "no column holds a date; there are: " + ", ".join(sorted(names)[:20])
+        return Contents(problem="no_columns", detail=plain(detail, 500))
+    return summed_up(found, bad, sheet.warnings)
+
+
+def _keep(
+    found: dict[tuple[str, str], Occurrence], lesson: Occurrence, warnings: Counter[str]
+) -> None:
+    """The same course at the same time in two rooms is two lessons; in one room, one."""
+    held = found.get((lesson.uid, lesson.occurrence))
+    if held is not None and held.location == lesson.location:
+        warnings["twice"] += 1
+        lesson = lesson.model_copy(
+            update={
+                "end": max(held.end, lesson.end),
+                "cancelled": held.cancelled and lesson.cancelled,
+            }
+        )
+    elif held is not None:
+        place = sha256(lesson.location.encode()).hexdigest()[:16]
+        lesson = lesson.model_copy(update={"occurrence": f"{lesson.occurrence}#{place}"})
+        if (lesson.uid, lesson.occurrence) in found:
+            found.pop((lesson.uid, lesson.occurrence))
+    found[lesson.uid, lesson.occurrence] = lesson
+
+
+class _Sheet:
+    """Reads single rows by the feed's own names for the columns, or else the usual ones."""
+
+    def __init__(self, wanted: Wanted) -> None:
+        self._wanted = wanted
+        self._zone = ZoneInfo(wanted.zone)
+        own = {key: [folded(name) for name in names] for key, names in wanted.columns.items()}
+        self._names = {**USUAL, **own}
+        self.warnings: Counter[str] = Counter()
+
+    def cell(self, row: Row, key: str) -> str:
+        for name in self._names[key]:
+            if row.get(name, "").strip():
+                return row[name].strip()
+        return ""
+
+    def has_date(self, row: Row) -> bool:
+        return any(name in row for key in ("date", "start") for name in self._names[key])
+
+    def lesson(self, row: Row) -> Occurrence | None:
+        """The row's lesson; None for a row without a time that the feed wants ignored."""
+        begins, ends, block = self._span(row)
+        if begins is None:
+            return None
+        if TWICE in row and any(row[TWICE] in self._names[key] for key in ("date", "start", "end")):
+            raise Unreadable(f"'{row[TWICE][:60]}' is there twice; name it in the option 'rows'")
+        if ends is None or ends <= begins:
+            self.warnings["no_end" if ends is None else "ends_before_start"] += 1
+            ends = begins + timedelta(minutes=self._wanted.default_minutes)
+        if ends - begins > LONGEST:
+            raise Unreadable("lasts longer than two weeks; export the single lessons")
+        title = plain(self.cell(row, "title"), 300)
+        location = plain(self.cell(row, "location"), 300)
+        told = plain(self.cell(row, "uid"), 500) or f"{title}|{location}"
+        uid = told if len(told) <= 200 else told[:130] + sha256(told.encode()).hexdigest()
+        return Occurrence(
+            uid=uid,
+            occurrence=begins.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            title=title,
+            location=location,
+            start=begins,
+            end=ends,
+            cancelled=self._cancelled(row, title),
+            block=block,
+        )
+
+    def _cancelled(self, row: Row, title: str) -> bool:
+        words = self._wanted.cancelled
+        if says_cancelled(title, words):
+            return True
+        for name in self._names["cancelled"]:
+            said = folded(row.get(name, ""))
+            named_so = any(folded(word) == name for word in words)
+            if said in {folded(word) for word in words} or (named_so and said in YES):
+                return True
+        return False
+
+    def _span(self, row: Row) -> tuple[datetime | None, datetime | None, bool]:
+        """Start and end in UTC, and whether the room is only taken."""
+        said_date, said_end = self.cell(row, "date"), self.cell(row, "end")
+        day, clock = self._day(said_date) if said_date else (None, "")
+        for name in self._names["start"]:
+            if not clock and row.get(name, "").strip():
+                other, clock = self._moment(row[name].strip(), day)
+                day = day or other
+        if day is None:
+            raise Unreadable("has no date")
+        first = day
+        both = _RANGE.fullmatch(clock)
+        if both and not said_end:
+            clock, said_end = both[1], both[5]
+        if not clock:
+            return self._whole_day(first, row)
+        begins = self._at(first, clock)
+        return begins, self._end(row, said_end, first, begins), False
+
+    def _end(self, row: Row, said: str, first: date, begins: datetime) -> datetime | None:
+        minutes = self.cell(row, "minutes")
+        if said:
+            end_date = self.cell(row, "end_date")
+            known = self._day(end_date)[0] if end_date else None
+            last, clock = self._moment(said, known or first)
+            if last is None or not clock:
+                raise Unreadable(f"'{said[:30]}' is no time")
+            ends = self._at(last, clock, later=True)
+            if ends <= begins and known is None and last == first:
+                return self._at(first + timedelta(days=1), clock, later=True)  # past midnight
+            return ends
+        if minutes:
+            if not re.fullmatch(r"\d{1,4}(\s*(min|minuten|minutes)\.?)?", minutes, re.I):
+                raise Unreadable(f"'{minutes[:30]}' is no number of minutes")
+            return begins + timedelta(minutes=int(re.findall(r"\d+", minutes)[0]))
+        return None
+
+    def _whole_day(self, day: date, row: Row) -> tuple[datetime | None, datetime | None, bool]:
+        if self._wanted.all_day == "ignore":
+            self.warnings["all_day_ignored"] += 1
+            return None, None, False
+        end_date = self.cell(row, "end_date")
+        last = self._day(end_date)[0] if end_date else day
+        ends = self._at(last + timedelta(days=1), "0:00")
+        return self._at(day, "0:00"), ends, self._wanted.all_day == "block"
+
+    def _moment(self, said: str, day: date | None) -> tuple[date | None, str]:
+        """The day of `23.11.2026 09:00` or else `day`, and the clock's part of it."""
+        if not said or _CLOCK.fullmatch(said) or _RANGE.fullmatch(said):
+            return day, said
+        try:
+            return self._day(said)
+        except Unreadable:
+            raise Unreadable(f"'{said[:30]}' is no time") from None
+
+    def _day(self, said: str) -> tuple[date, str]:
+        """The day at the start of a text, and what stands after it."""
+        if self._wanted.date_format:
+            return datetime.strptime(said, self._wanted.date_format).date(), ""  # noqa: DTZ007
+        found = _GERMAN.match(said)
+        if found:
+            year = int(found[3]) + (2000 if len(found[3]) == 2 else 0)
+            day = date(year, int(found[2]), int(found[1]))
+        else:
+            found = _ISO.match(said)
+            if not found:
+                raise Unreadable(f"'{said[:30]}' is no date")
+            day = date(*(int(part) for part in found.groups() if part))
+        return day, re.sub(r"^[T,\s]+", "", said[found.end() :])
+
+    def _at(self, day: date, clock: str, *, later: bool = False) -> datetime:
+        """That moment in UTC. `later`: of an hour that comes twice, the second one."""
+        if re.search(r"(Z|[+-]\d{2}:?\d{2})$", clock):
+            return datetime.fromisoformat(f"{day.isoformat()}T{clock}").astimezone(UTC)
+        found = _CLOCK.fullmatch(clock)
+        if not found:
+            raise Unreadable(f"'{clock[:30]}' is no time")
+        hour, minute = int(found[1] or found[3]), int(found[2] or 0)
+        if (hour, minute) == (24, 0):
+            day, hour = day + timedelta(days=1), 0
+        told = datetime.combine(day, time(hour, minute), tzinfo=self._zone)
+        return told.replace(fold=int(later)).astimezone(UTC)
