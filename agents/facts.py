@@ -142,6 +142,22 @@ _ALL = (
     Fact("home_hash", Kind.LABEL, "", "Hash over the guest's fresh home"),
     Fact("home_clean", Kind.STATE, "bool", "The guest's home equals the prepared one"),
     Fact("used_since", Kind.STATE, "bool", "Somebody signed in since the last reset"),
+    Fact("tier", Kind.LABEL, "", "Kind of the last reset: quick, standard or full"),
+    Fact("processes", Kind.GAUGE, "", "Programs that run as the guest"),
+    Fact("logins", Kind.GAUGE, "", "How often the guest signed in since the last reset"),
+    Fact("skeleton_hash", Kind.LABEL, "", "Hash over the prepared home"),
+    Fact("script_hash", Kind.LABEL, "", "Hash over the scripts that reset and look"),
+    Fact("residue_counts", Kind.LABEL, "", "Traces of guests by place, as place:number"),
+    Fact("foreign_networks", Kind.STATE, "", "Network profiles that are not the room's own"),
+    Fact("print_jobs", Kind.GAUGE, "", "Print jobs that the laptop keeps"),
+    Fact("mounts", Kind.GAUGE, "", "Sticks and network folders mounted for the guest"),
+    Fact("lost_items", Kind.STATE, "", "Sticks that the last reset found plugged in"),
+    Fact("trash", Kind.GAUGE, "", "Used homes that wait to be deleted"),
+    Fact("boot_id", Kind.LABEL, "", "Another one after each restart"),
+    Fact("boot_fresh", Kind.STATE, "bool", "The restart that the last reset needed has happened"),
+    Fact("alarm_set", Kind.STATE, "bool", "The device will wake itself for its next reset"),
+    Fact("canary_planted", Kind.GAUGE, "", "Kinds of traces that the reset's own test planted"),
+    Fact("canary_unseen", Kind.STATE, "", "Of these, how many the device's own probe did not see"),
 )
 
 FACTS = {fact.name: fact for fact in _ALL}

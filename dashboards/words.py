@@ -245,6 +245,22 @@ FACT = {
     "home_hash": N_("Prüfsumme des Gast-Ordners"),
     "home_clean": N_("Gast-Ordner frisch"),
     "used_since": N_("Seitdem benutzt"),
+    "tier": N_("Art der Zurücksetzung"),
+    "processes": N_("Programme des Gastes"),
+    "logins": N_("Anmeldungen seitdem"),
+    "skeleton_hash": N_("Prüfsumme der Vorlage"),
+    "script_hash": N_("Prüfsumme der Skripte"),
+    "residue_counts": N_("Spuren nach Ort"),
+    "foreign_networks": N_("Fremde WLAN- und Netz-Zugänge"),
+    "print_jobs": N_("Druckaufträge auf dem Gerät"),
+    "mounts": N_("Eingehängte Laufwerke"),
+    "lost_items": N_("Vergessene USB-Sticks"),
+    "trash": N_("Benutzte Gast-Ordner im Papierkorb"),
+    "boot_id": N_("Kennung des Starts"),
+    "boot_fresh": N_("Verlangter Neustart erledigt"),
+    "alarm_set": N_("Wecker gestellt"),
+    "canary_planted": N_("Absichtlich gelegte Spuren"),
+    "canary_unseen": N_("Gelegte Spuren, die das Gerät nicht sah"),
 }
 
 FACT_VALUES = {

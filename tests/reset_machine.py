@@ -2,17 +2,32 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 FILES = Path(__file__).parents[1] / "ansible" / "roles" / "room_laptop" / "files"
+PYTHON = os.environ.get("RAUMWART_LAPTOP_PYTHON", sys.executable)
+"""Laptops have older Pythons than we: set it to try the scripts with one."""
 ROOT = os.geteuid() == 0
 GUEST = 54321 if ROOT else os.getuid()
 """As root the guest is really somebody else, so that root's special powers are in play."""
-STEPS = ["prepare", "lock", "sessions", "unmount", "home", "residue", "unlock", "trash"]
+STEPS = ["prepare", "lock", "sessions", "unmount", "prints", "network", "home", "residue", "unlock",
+         "trash"]  # fmt: skip
+
+
+@contextmanager
+def open_folder() -> Iterator[Path]:
+    """A new folder into which the guest can go, unlike pytest's."""
+    with TemporaryDirectory(prefix="raumwart-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
 
 
 class Machine:
@@ -20,6 +35,7 @@ class Machine:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.scripts = FILES
         self.home, self.tmp = folder / "home", folder / "tmp"
         self.victims = folder / "victims"
         for one in ("skeletons/standard/Desktop", "skeletons/senioren", "state", "tmp", "victims"):
@@ -56,7 +72,15 @@ class Machine:
 
     def command(self, *words: str) -> list[str]:
         config = str(self.folder / "laptop.json")
-        return [sys.executable, "-Es", str(FILES / "room_command.py"), "--config", config, *words]
+        return [PYTHON, "-Es", str(self.scripts / "room_command.py"), "--config", config, *words]
+
+    def copy_scripts(self, folder: Path) -> None:
+        """From here on the machine runs scripts of its own, which a test may spoil."""
+        shutil.copytree(FILES, folder)
+        self.scripts = folder
+
+    def job(self, number: int = 1, **changes: Any) -> str:
+        return a_job(number, **changes)
 
     def run(self, *words: str, job: str = "") -> list[dict[str, Any]]:
         done = subprocess.run(

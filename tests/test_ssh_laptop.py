@@ -195,7 +195,7 @@ async def test_idle_laptops_cost_no_thread(tmp_path: Path, room: Room) -> None:
     before = threading.active_count()
     more = [Laptop(tmp_path / f"l{n}", seed=n, serial=f"S{n}", password=SECRET) for n in range(50)]
     ports = [await laptop.start() for laptop in more]
-    assert threading.active_count() == before
+    assert threading.active_count() <= before
     targets = [room.target.model_copy(update={"port": port, "serial": ""}) for port in ports]
     answers = await asyncio.gather(*(room.driver.poll(target, AMPLE) for target in targets))
     assert [answer["serial"] for answer in answers] == [f"S{n}" for n in range(50)]

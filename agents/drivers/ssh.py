@@ -22,7 +22,7 @@ THREADS = 64
 MARGIN_S = 0.1
 """Our own deadline comes this much before the caller's, so that the reason is ours to tell."""
 ORDER_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,31}\.[0-9]{1,4}")
-STEPS = {"tier", "profile", "on_active_session"}
+STEPS = {"tier", "profile", "on_active_session", "canary", "wake_at"}
 
 
 class Ssh:

@@ -14,6 +14,7 @@ Count = Annotated[int, Field(ge=0, le=1_000_000)]
 Bytes = Annotated[int, Field(ge=0, le=1 << 60)]
 Seconds = Annotated[float, Field(ge=0, le=1e10)]
 Text = Annotated[str, Field(max_length=200)]
+Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Code = Annotated[str, Field(max_length=64, pattern=r"^[a-z0-9_]*$")]
 
 
@@ -60,14 +61,36 @@ class Health(_Answer):
 class Verified(_Answer):
     """The answer to `verify`."""
 
+    now: Annotated[float, Field(ge=0, le=1e11)]
     serial: Text | None = None
     reset_id: Text | None = None
+    tier: Code | None = None
     sessions: Count | None = None
+    processes: Count | None = None
     used_since: bool | None = None
-    home_hash: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    logins: Count | None = None
+    home_hash: Hash | None = None
     home_clean: bool
+    skeleton_hash: Hash | None = None
     residue: Count
     residue_places: Annotated[str, Field(max_length=500, pattern=r"^[a-z0-9_,]*$")]
+    counts: Annotated[dict[Code, Count], Field(max_length=40)] = {}
+    """Place → traces, also where there are none."""
+    foreign_networks: Count | None = None
+    print_jobs: Count | None = None
+    mounts: Count | None = None
+    trash: Count | None = None
+    lost_items: Count | None = None
+    boot_id: Annotated[str, Field(pattern=r"^[0-9a-f-]{36}$")] | None = None
+    boot_fresh: bool | None = None
+    alarm_set: bool | None = None
+    script_hash: Hash | None = None
+    disk_free_bytes: Bytes | None = None
+    disk_ratio: Ratio | None = None
+    battery_ratio: Ratio | None = None
+    plugged: bool | None = None
+    canary_planted: Count | None = None
+    canary_unseen: Count | None = None
 
 
 class End(_Answer):
@@ -94,7 +117,9 @@ def verified_facts(answer: dict[str, Any], target: Target) -> Facts:
     """Raises Garbled or WrongDevice."""
     known = _check(Verified, answer)
     _same_device(known.serial, target)
-    facts: Facts = known.model_dump(exclude_none=True)
+    facts: Facts = known.model_dump(exclude_none=True, exclude={"now", "counts"})
+    facts["residue_counts"] = [f"{place}:{found}" for place, found in sorted(known.counts.items())]
+    facts["clock_offset_s"] = round(known.now - time.time(), 1)
     return facts
 
 

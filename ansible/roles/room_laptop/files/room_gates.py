@@ -41,6 +41,8 @@ class Job:
     serial: str
     end_sessions: bool
     """End a session that is in use instead of refusing."""
+    canary: bool
+    """Plant traces first, to see whether the reset finds and removes them."""
 
 
 def parse_job(text: str) -> Job:
@@ -60,6 +62,7 @@ def parse_job(text: str) -> Job:
             profile=_text(values, "profile", PROFILE, "standard"),
             serial=_text(values, "serial", re.compile(r".{0,100}"), ""),
             end_sessions=values.get("on_active_session", "refuse") == "end",
+            canary=values.get("canary", False) is True,
         )
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise Refusal("bad_job", str(error)[:200]) from None

@@ -12,7 +12,8 @@ import time
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
-from room_machine import machine_for, run
+from room_machine import machine_for
+from room_programs import run
 from room_state import Config, Journal, moment
 
 LISTS = "/var/lib/apt/lists"
@@ -44,8 +45,8 @@ def health(config: Config) -> Dict[str, Any]:
         "used_since": machine.used_since(moment(last["finished_at"])) if last else None,
     }
     facts.update(_memory())
-    facts.update(_disk())
-    facts.update(_power("/sys/class/power_supply"))
+    facts.update(disk())
+    facts.update(power())
     facts["now"] = time.time()
     return facts
 
@@ -93,7 +94,7 @@ def _memory() -> Dict[str, Any]:
     return {"memory_total_bytes": total * 1024, "memory_ratio": round(1 - free / total, 4)}
 
 
-def _disk() -> Dict[str, Any]:
+def disk() -> Dict[str, Any]:
     try:
         disk = os.statvfs("/")
     except OSError:
@@ -105,7 +106,7 @@ def _disk() -> Dict[str, Any]:
     }
 
 
-def _power(folder: str) -> Dict[str, Any]:
+def power(folder: str = "/sys/class/power_supply") -> Dict[str, Any]:
     """Several batteries count as one; those of mice and keyboards do not."""
     now: List[float] = []
     wear: List[float] = []

@@ -6,57 +6,35 @@ import ctypes
 import json
 import os
 import re
-import shutil
 import signal
-import subprocess
 import time
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
+import room_named
+import room_network
+from room_keys import clear_keys, count_keys
+from room_programs import run
+from room_sessions import (
+    Session,
+    journal_login,
+    logind_sessions,
+    moved_lately,
+    recorded_logins,
+    terminal_sessions,
+)
 from room_state import Config, moment, write_json
 
-IDLE_MINUTES = 15
 QUIT_S = 2.0
 KILL_S = 10.0
 MNT_DETACH = 2
 UMOUNT_NOFOLLOW = 8
-NEW_SESSION = "8d45620c1a4348dbb17410da57c60c66"
-"""The number by which systemd-logind marks a new session in the journal."""
 IPC = {"shm": ("shmid", "-m"), "sem": ("semid", "-s"), "msg": ("msqid", "-q")}
 
 
 class StillThere(Exception):
     """Something of the guest could not be ended or removed; the text holds no name of theirs."""
-
-
-@dataclass(frozen=True)
-class Session:
-    user: str
-    idle: bool
-
-
-def run(*command: str, seconds: float = 10.0) -> Optional[str]:
-    """What a program printed; None when it is missing, failed or took too long."""
-    program = shutil.which(command[0], path="/usr/sbin:/usr/bin:/sbin:/bin")
-    if program is None:
-        return None
-    try:
-        done = subprocess.run(
-            [program, *command[1:]],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            timeout=seconds,
-            check=False,
-            encoding="utf-8",
-            errors="replace",
-            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"},
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout if done.returncode == 0 else None
 
 
 class Machine:
@@ -67,21 +45,31 @@ class Machine:
 
     def sessions(self) -> Optional[List[Session]]:
         """People signed in, without the agent itself; None: cannot be told."""
-        found = _logind_sessions()
+        found = logind_sessions()
         if found is None:
-            found = _terminal_sessions()
+            found = terminal_sessions()
         if found is None:
             return None
         return [session for session in found if session.user != self._config.account]
 
+    def moved(self) -> bool:
+        """Whether a key or the mouse moves right now: an idle session may have somebody before it,
+        for desktops tell idleness badly."""
+        return moved_lately(self._config.inputs)
+
     def used_since(self, since: datetime) -> Optional[bool]:
         """Whether the guest signed in since then; None: this system keeps no record."""
         guest = self._config.guest
-        told = [_recorded_login(guest, self._config.wtmp, since), _journal_login(guest, since)]
+        logins = self.count_logins(since)
+        told = [None if logins is None else logins > 0, journal_login(guest, since)]
         sessions = self.sessions()
         if sessions and any(session.user == guest for session in sessions):
             return True
         return True if True in told else False if False in told else None
+
+    def count_logins(self, since: datetime) -> Optional[int]:
+        """How often the guest signed in since then; None: this system keeps no such list."""
+        return recorded_logins(self._config.guest, self._config.wtmp, since)
 
     def lock(self) -> None:
         """Nobody signs in as the guest while the home is being exchanged."""
@@ -119,16 +107,23 @@ class Machine:
 
     def _signal(self, number: int) -> None:
         """As the guest, to everything of the guest at once: nothing can fork away from it."""
+        self.as_guest(lambda: os.kill(-1, number))
+
+    def as_guest(self, what: Callable[[], Any]) -> None:
+        """Do it in a process that has the guest's rights and no other. Its errors stay there."""
         child = os.fork()
         if child == 0:
             try:
-                os.setgroups([])
-                os.setresgid(self._config.gid, self._config.gid, self._config.gid)
-                os.setresuid(self._config.uid, self._config.uid, self._config.uid)
-                os.kill(-1, number)
+                self._become_guest()
+                what()
             finally:
                 os._exit(0)
         os.waitpid(child, 0)
+
+    def _become_guest(self) -> None:
+        os.setgroups([])
+        os.setresgid(self._config.gid, self._config.gid, self._config.gid)
+        os.setresuid(self._config.uid, self._config.uid, self._config.uid)
 
     def count_processes(self) -> int:
         """Processes that run as the guest, without those that only wait to be collected."""
@@ -146,27 +141,64 @@ class Machine:
                 found += 1
         return found
 
-    def unmount(self) -> int:
-        """Take away what is mounted in the guest's places: sticks, network and cloud folders."""
-        guest, uid = self._config.guest, self._config.uid
-        below = (self._config.home, f"/media/{guest}", f"/run/media/{guest}", f"/run/user/{uid}")
-        mounts = [path for path in _mounts() if path.startswith(tuple(x + "/" for x in below))]
+    def unmount(self) -> Dict[str, int]:
+        """Take away what is mounted in the guest's places: sticks, network and cloud folders.
+
+        A stick that is still plugged in is somebody's: its writes are finished, and it is told.
+        """
         libc = ctypes.CDLL(None, use_errno=True)
-        for path in sorted(mounts, reverse=True):
+        mounts = guest_mounts(self._config)
+        sticks = [path for path, source in mounts if source.startswith("/dev/")]
+        for path in sticks:
+            _flush(libc, path)
+        for path, _ in sorted(mounts, reverse=True):
             if libc.umount2(os.fsencode(path), MNT_DETACH | UMOUNT_NOFOLLOW) != 0:
                 raise OSError(ctypes.get_errno(), "cannot unmount")
-        return len(mounts)
+        return {"unmounted": len(mounts), "lost_items": len(sticks)}
+
+    def count_mounts(self) -> int:
+        return len(guest_mounts(self._config))
 
     def count_system_traces(self) -> Dict[str, int]:
+        """Place → traces of the guest that are no files of the guest's."""
         jobs = run("lpstat", "-W", "all", "-o") or ""
-        return {"ipc": len(ipc_of(self._config.uid)), "print": len(jobs.splitlines())}
+        counts = {
+            "ipc": len(ipc_of(self._config.uid)),
+            "print": len(jobs.splitlines()),
+            "keys": count_keys(self._config.uid) or 0,
+        }
+        for place, found in self._count_kept().items():
+            counts[place] = counts.get(place, 0) + found
+        return counts
+
+    def _count_kept(self) -> Dict[str, int]:
+        """What the system's own files say of the guest."""
+        counts = {
+            "wifi": room_network.count_foreign(self._config) or 0,
+            "bluetooth": room_network.count_pairings(self._config),
+        }
+        for place, patterns in self._config.named.items():
+            counts[place] = room_named.count_named(self._config, patterns)
+        return counts
+
+    def remove_prints(self) -> int:
+        found = len((run("lpstat", "-W", "all", "-o") or "").splitlines())
+        run("cancel", "-a", "-x")
+        return found
+
+    def remove_networks(self) -> int:
+        removed = room_network.remove_foreign(self._config)
+        return removed + room_network.remove_pairings(self._config)
 
     def remove_system_traces(self) -> int:
         found = ipc_of(self._config.uid)
         for kind, number in found:
             run("ipcrm", IPC[kind][1], number)
-        run("cancel", "-a", "-x")
-        return len(found)
+        self.as_guest(clear_keys)
+        removed = len(found)
+        for patterns in self._config.named.values():
+            removed += room_named.remove_named(self._config, patterns)
+        return removed
 
     def serial(self) -> str:
         """The serial number that the maker wrote into the hardware; empty: none."""
@@ -195,6 +227,9 @@ class SimulatedMachine(Machine):
         known = self._read()
         return bool(known["active"]) or any(moment(text) >= since for text in known["logins"])
 
+    def count_logins(self, since: datetime) -> Optional[int]:
+        return sum(moment(text) >= since for text in self._read()["logins"])
+
     def lock(self) -> None:
         pass
 
@@ -206,17 +241,31 @@ class SimulatedMachine(Machine):
         write_json(Path(self._config.sessions), {"active": [], "logins": known["logins"]})
         return len(known["active"])
 
-    def unmount(self) -> int:
+    def _become_guest(self) -> None:
+        if os.geteuid() == 0 and self._config.uid != 0:
+            super()._become_guest()
+
+    def unmount(self) -> Dict[str, int]:
+        return {"unmounted": 0, "lost_items": 0}
+
+    def count_mounts(self) -> int:
         return 0
+
+    def moved(self) -> bool:
+        return False
 
     def count_processes(self) -> int:
         return len(self._read()["active"])
 
+    def remove_prints(self) -> int:
+        return 0
+
     def count_system_traces(self) -> Dict[str, int]:
-        return {}
+        return self._count_kept()
 
     def remove_system_traces(self) -> int:
-        return 0
+        named = self._config.named.values()
+        return sum(room_named.remove_named(self._config, patterns) for patterns in named)
 
     def serial(self) -> str:
         return self._config.serial
@@ -226,68 +275,29 @@ def machine_for(config: Config) -> Machine:
     return SimulatedMachine(config) if config.simulated else Machine(config)
 
 
-def _logind_sessions() -> Optional[List[Session]]:
-    listing = run("loginctl", "list-sessions", "--no-legend")
-    if listing is None:
-        return None
-    found = []
-    for line in listing.splitlines():
-        number = (line.split() or [""])[0]
-        shown = run("loginctl", "show-session", number, "-p", "Name,Class,State,IdleHint") or ""
-        about = dict(pair.split("=", 1) for pair in shown.splitlines() if "=" in pair)
-        if about.get("Class") == "user" and about.get("State") != "closing":
-            found.append(Session(about.get("Name", ""), idle=about.get("IdleHint") == "yes"))
-    return found
-
-
-def _terminal_sessions() -> Optional[List[Session]]:
-    """For systems without logind: what `who` tells."""
-    listing = run("who", "-u")
-    if listing is None:
-        return None
-    found = []
-    for line in listing.splitlines():
-        about = re.match(r"(\S+)\s+\S+\s+\S.*?\d\d:\d\d\s+(\S+)", line)
-        if about:
-            found.append(Session(about.group(1), idle=_is_idle(about.group(2))))
-    return found
-
-
-def _recorded_login(guest: str, wtmp: str, since: datetime) -> Optional[bool]:
-    """What `last` tells, where the system still has it."""
-    listing = run("last", "-f", wtmp, "-n", "200", "--time-format", "iso", guest)
-    if listing is None:
-        return None
-    moments = re.findall(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:?\d\d", listing)
-    return any(_last_moment(text) >= since for text in moments)
-
-
-def _journal_login(guest: str, since: datetime) -> Optional[bool]:
-    """What the session manager wrote to the system's journal, if that reaches back far enough."""
-    at = f"@{int(since.timestamp())}"
-    before = run("journalctl", "-q", "-o", "cat", "-n", "1", "--until", at)
-    if not before:
-        return None
-    search = ("MESSAGE_ID=" + NEW_SESSION, "USER_ID=" + guest)
-    found = run("journalctl", "-q", "-o", "cat", "-n", "1", "--since", at, *search)
-    return None if found is None else bool(found.strip())
-
-
-def _is_idle(column: str) -> bool:
-    if column == "old":
-        return True
-    hours, _, minutes = column.partition(":")
-    return minutes.isdigit() and int(hours) * 60 + int(minutes) >= IDLE_MINUTES
-
-
-def _last_moment(text: str) -> datetime:
-    return moment(text if text[-3] == ":" else text[:-2] + ":" + text[-2:])
-
-
-def _mounts() -> List[str]:
+def guest_mounts(config: Config) -> List[Tuple[str, str]]:
+    """(where, what) of all that is mounted in the guest's places."""
+    guest, uid = config.guest, config.uid
+    places = (config.home, f"/media/{guest}", f"/run/media/{guest}", f"/run/user/{uid}")
+    below = tuple(place + "/" for place in places)
     lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
-    points = (line.split(" ")[4] for line in lines.splitlines())
-    return [re.sub(r"\\([0-7]{3})", lambda m: chr(int(m.group(1), 8)), point) for point in points]
+    found = []
+    for line in lines.splitlines():
+        about, _, source = line.partition(" - ")
+        where = re.sub(r"\\([0-7]{3})", lambda m: chr(int(m.group(1), 8)), about.split(" ")[4])
+        if where.startswith(below):
+            found.append((where, source.split(" ")[1]))
+    return found
+
+
+def _flush(libc: ctypes.CDLL, path: str) -> None:
+    """Finish the writes to a stick, so that its owner finds it whole."""
+    try:
+        folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return
+    libc.syncfs(folder)
+    os.close(folder)
 
 
 def ipc_of(uid: int, folder: str = "/proc/sysvipc") -> List[Tuple[str, str]]:

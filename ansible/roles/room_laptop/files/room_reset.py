@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from datetime import datetime, timezone
 from typing import Any, Callable, Dict, Iterator
 
+import room_canary
 import room_residue
 from room_gates import Job, Refusal, check, parse_job
 from room_machine import Machine, StillThere, machine_for
@@ -72,10 +73,13 @@ class _Run:
         self._job, self._emit = job, emit
         self._new = os.path.join(config.trash, job.reset_id + ".new")
         self._steps: Dict[str, Callable[[], Dict[str, Any]]] = {
+            **({"canary": self._canary} if job.canary else {}),
             "prepare": self._prepare,
             "lock": self._lock,
             "sessions": self._sessions,
             "unmount": self._unmount,
+            "prints": self._prints,
+            "network": self._network,
             "home": self._home,
             "residue": self._residue,
             "unlock": self._unlock,
@@ -115,6 +119,10 @@ class _Run:
         self._emit(dict(about, status="ok", ms=_since(began), d=found))
         return found
 
+    def _canary(self) -> Dict[str, Any]:
+        """Leave the traces of a guest, to see whether this reset finds and removes them."""
+        return room_canary.plant(self._config, self._machine)
+
     def _prepare(self) -> Dict[str, Any]:
         """Build the new home where only root can reach it."""
         os.makedirs(self._config.trash, mode=0o700, exist_ok=True)
@@ -145,7 +153,13 @@ class _Run:
         return {"processes_ended": self._machine.end_sessions()}
 
     def _unmount(self) -> Dict[str, Any]:
-        return {"unmounted": self._machine.unmount()}
+        return self._machine.unmount()
+
+    def _prints(self) -> Dict[str, Any]:
+        return {"prints_removed": self._machine.remove_prints()}
+
+    def _network(self) -> Dict[str, Any]:
+        return {"networks_removed": self._machine.remove_networks()}
 
     def _home(self) -> Dict[str, Any]:
         """Exchange used and new home; the used one lies in the trash afterwards."""
@@ -161,6 +175,8 @@ class _Run:
         del left["trash"]  # the last step's task
         if any(left.values()):
             raise StillThere("left in " + ", ".join(sorted(k for k, n in left.items() if n)))
+        if self._job.canary and room_canary.harmed(self._config):
+            raise StillThere("what the guest's links point to was touched")
         return {"residue_removed": removed}
 
     def _unlock(self) -> Dict[str, Any]:

@@ -43,6 +43,30 @@ class Config:
     """Set only for a simulated laptop: a file that stands in for logins and processes."""
     serial: str = ""
     """Set only where the hardware does not tell one."""
+    named: Dict[str, List[str]] = field(default_factory=dict)
+    """Name of a place → patterns of what the system itself keeps of the guest: `{guest}`, `{uid}`
+    and `*` within one part of the path. What matches goes whole, whoever owns it."""
+    connections: str = ""
+    """Folder of NetworkManager's profiles; empty: none are touched, and nobody can tell."""
+    kept_connections: List[str] = field(default_factory=list)
+    """UUIDs of the profiles that are the room's own."""
+    bluetooth: str = ""
+    """Folder of the Bluetooth pairings; empty: none are touched."""
+    kept_bluetooth: List[str] = field(default_factory=list)
+    """Addresses of the room's own mice and keyboards."""
+    inputs: str = "/dev/input"
+    """Folder of keyboards and mice: whoever moves one is at the desk."""
+    backlight: str = "/sys/class/backlight"
+    alarm: str = "/sys/class/rtc/rtc0/wakealarm"
+    """Where the clock is told when to wake the laptop."""
+    volume: int = -1
+    """Percent; -1: left as it is."""
+    brightness: int = -1
+    printer: str = ""
+    """The room's printer; empty: left as it is."""
+    updates_s: int = 1800
+    """How long installing updates may take: they begin only when so much time is left."""
+    restart_after_days: int = 7
 
     @property
     def simulated(self) -> bool:
@@ -58,15 +82,18 @@ def load_config(path: str) -> Config:
         raise BadConfig(str(error)) from None
     for item in fields(Config):
         given = getattr(config, item.name)
-        expected = {"int": int, "str": str}.get(str(item.type), dict)
+        expected = {"int": int, "str": str, "List[str]": list}.get(str(item.type), dict)
         if not isinstance(given, expected):
             raise BadConfig(f"{item.name} has the wrong type")
     for folder in (config.home, config.skeletons, config.trash, config.state):
         if not os.path.isabs(folder) or not os.path.normpath(folder).strip("/"):
             raise BadConfig(f"{folder!r} is not an absolute path below the root")
-    for folders in config.places.values():
+    for folders in (*config.places.values(), *config.named.values()):
         if not isinstance(folders, list) or not all(os.path.isabs(str(x)) for x in folders):
             raise BadConfig("a place is a list of absolute paths")
+    for folder in (config.connections, config.bluetooth):
+        if folder and not os.path.isabs(folder):
+            raise BadConfig(f"{folder!r} is not an absolute path")
     if not config.simulated and config.uid < FIRST_PERSON:
         raise BadConfig("the guest is a system account")
     return config

@@ -38,6 +38,17 @@ def open_folder(name: str, parent: Optional[int] = None) -> int:
         return os.open(name, FOLDER, dir_fd=parent)
 
 
+def read_file(name: str, parent: int, limit: int = 1 << 16) -> bytes:
+    """The beginning of a plain file; a link, a pipe or a folder in its place is an error."""
+    file = os.open(name, READ, dir_fd=parent)
+    try:
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            raise OSError(errno.EINVAL, "not a plain file")
+        return os.read(file, limit)
+    finally:
+        os.close(file)
+
+
 def remove(name: str, parent: int) -> int:
     """Delete one entry and all below it; returns how many. What is mounted below is an error.
 

@@ -1,0 +1,105 @@
+"""Networks and devices that a guest made known to this laptop, and their secrets.
+
+What is the room's own is on a list: profiles by their UUID, Bluetooth devices by their address. A
+laptop without such a list keeps everything: it must not lose the way to its agent.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Iterator, List, Optional
+
+from room_programs import run
+from room_state import Config
+from room_tree import open_folder, read_file, remove
+
+UUID = re.compile(rb"^\s*uuid\s*=\s*([0-9A-Fa-f-]{36})\s*$", re.MULTILINE)
+ADDRESS = re.compile(r"(?:[0-9A-F]{2}:){5}[0-9A-F]{2}")
+
+
+def count_foreign(config: Config) -> Optional[int]:
+    """Profiles (Wi-Fi, VPN, mobile) that are not on the list; None: cannot be told."""
+    if not config.connections:
+        return None
+    try:
+        folder = open_folder(config.connections)
+    except FileNotFoundError:
+        return 0
+    try:
+        return sum(1 for _ in _foreign(config, folder))
+    finally:
+        os.close(folder)
+
+
+def remove_foreign(config: Config) -> int:
+    """Take them away, first from the running service, then from the disk."""
+    if not config.connections:
+        return 0
+    try:
+        folder = open_folder(config.connections)
+    except FileNotFoundError:
+        return 0
+    removed = 0
+    try:
+        for name in list(_foreign(config, folder)):
+            found = UUID.search(read_file(name, folder))
+            if found:
+                run("nmcli", "connection", "delete", "uuid", found.group(1).decode("ascii"))
+            remove(name, folder)
+            removed += 1
+    finally:
+        os.close(folder)
+    if removed:
+        run("nmcli", "connection", "reload")
+    return removed
+
+
+def _foreign(config: Config, folder: int) -> Iterator[str]:
+    kept = {uuid.lower() for uuid in config.kept_connections}
+    for name in os.listdir(folder):
+        try:
+            found = UUID.search(read_file(name, folder))
+        except FileNotFoundError:
+            continue
+        except OSError:
+            yield name  # a folder or a link has no business here
+            continue
+        if found is None or found.group(1).decode("ascii").lower() not in kept:
+            yield name
+
+
+def count_pairings(config: Config) -> int:
+    return sum(len(_pairings(config, adapter)) for adapter in _adapters(config))
+
+
+def remove_pairings(config: Config) -> int:
+    removed = 0
+    for adapter in _adapters(config):
+        folder = open_folder(os.path.join(config.bluetooth, adapter))
+        try:
+            for device in _pairings(config, adapter):
+                run("bluetoothctl", "remove", device)
+                remove(device, folder)
+                removed += 1
+        finally:
+            os.close(folder)
+    if removed:
+        run("systemctl", "try-restart", "bluetooth")
+    return removed
+
+
+def _adapters(config: Config) -> List[str]:
+    return _addresses(config.bluetooth) if config.bluetooth else []
+
+
+def _pairings(config: Config, adapter: str) -> List[str]:
+    kept = {address.upper() for address in config.kept_bluetooth}
+    return [d for d in _addresses(os.path.join(config.bluetooth, adapter)) if d not in kept]
+
+
+def _addresses(path: str) -> List[str]:
+    try:
+        return [name for name in os.listdir(path) if ADDRESS.fullmatch(name)]
+    except OSError:
+        return []
