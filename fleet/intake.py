@@ -115,7 +115,7 @@ def _store(
     settings: Settings,
 ) -> None:
     states = load_states(session, devices.keys())
-    rooms = needs_of(session, now, settings)
+    needs = needs_of(session, now, settings)
     kept: list[dict[str, Any]] = []
     flips: list[dict[str, Any]] = []
     changed: list[State] = []
@@ -136,7 +136,7 @@ def _store(
         if used:
             state = state | {"clean_run_id": None}
         if state is not before:
-            flip = settle(device, known, state, verdict(known, state, rooms, now, settings), now)
+            flip = settle(device, known, state, verdict(known, state, needs, now, settings), now)
             if flip:
                 flips.append(flip)
             changed.append(state)

@@ -10,10 +10,10 @@ from sqlalchemy import Engine
 from sqlmodel import col, select
 
 from agents.messages import Heartbeat, Reading
-from fleet import incidents, intake
+from fleet import incidents, intake, overrides
 from fleet.incidents.deciding import Seen, decide
 from fleet.settings import Settings
-from inventory import Device, DeviceKind, Health, Incident, Service
+from inventory import Device, DeviceKind, DeviceState, Health, Incident, OverrideKind, Service
 from inventory.db import migrate, open_engine, reading, session
 from tests.room import add_course, furnish
 from tests.rows import device
@@ -156,6 +156,23 @@ def test_a_device_in_repair_is_no_incident(site: Site) -> None:
     site.run(site.now + 5 * MINUTE, lossy=0)
     (incident,) = site.told()
     assert incident.closed_at is not None
+
+
+def test_somebody_works_on_it(site: Site) -> None:
+    with session(site.engine) as opened:
+        scope = overrides.Scope(device="switch")
+        said = overrides.say(opened, OverrideKind.MAINTENANCE, scope, site.now, "ida")
+        number = said.id
+    assert number is not None
+    site.broken = {"switch"}
+    site.run(site.now + 15 * MINUTE, lossy=0)
+    with reading(site.engine) as opened:
+        assert opened.get_one(DeviceState, "switch").reason == "maintenance"
+    assert not site.told(), "nor is what hangs on it"
+    with session(site.engine) as opened:
+        overrides.end(opened, number, site.now, "ida")
+    site.run(site.now + 12 * MINUTE, lossy=0)
+    assert [each.device_id for each in site.told()] == ["switch"]
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -71,6 +71,7 @@ PASSING = {
     "refused": "The device refuses to answer.",
     "failed": "Looking at the device fails.",
 }
+MAINTENANCE = "maintenance"
 AWAY = frozenset({"unreachable", "timed_out"})
 
 REASONS: dict[str, str] = {
@@ -84,6 +85,7 @@ REASONS: dict[str, str] = {
     "standby": "In standby.",
     "cooling": "Switching off.",
     "warming": "Warming up.",
+    MAINTENANCE: "Somebody works on it.",
     "repair": "In repair.",
     "lent": "Lent to somebody.",
     "retired": "No longer in service.",
@@ -126,19 +128,21 @@ def judge(
     thresholds: Mapping[str, float] = NO_THRESHOLDS,
     losses: Sequence[datetime] = (),
     cut_off: bool = False,
+    maintained: bool = False,
 ) -> Judgement:
     """The verdict on one device. Total: any facts give a verdict, never an error.
 
     `taken_at`, `reachable`, `problem`, `failures`: the last poll, and how many failed in a row.
     `facts`, `facts_at`: the last poll that answered. `thresholds`: limits that differ from the
     usual ones of `rules.THRESHOLDS`. `losses`: when it was lost lately. `cut_off`: something that
-    it hangs on has failed, so nobody can know how it is. OK is never said on facts older than
-    `silence_limit`, and one more failure never makes the verdict better.
+    it hangs on has failed, so nobody can know how it is. `maintained`: somebody works on it. OK is
+    never said on facts older than `silence_limit`, and one more failure never makes the verdict
+    better.
     """
     failing = not reachable or bool(problem)
     failures = max(failures, 1) if failing else 0
-    if service != Service.ACTIVE:
-        return Judgement(Health.OFF, service.value)
+    if service != Service.ACTIVE or maintained:
+        return Judgement(Health.OFF, MAINTENANCE if service == Service.ACTIVE else service.value)
     if now - taken_at > silence_limit(failures, poll_s):
         return Judgement(Health.UNKNOWN, "no_news")
     if failing and (failures >= PATIENCE or problem in PERMANENT):

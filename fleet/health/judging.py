@@ -10,8 +10,7 @@ from sqlmodel import Session, col
 
 from fleet.health import PATIENCE, Expected, Judgement, expectation, judge
 from fleet.health.causes import Sight, causes
-from fleet.health.needs import IDLE as NOT_NEEDED
-from fleet.health.needs import Limits, Need, limits_of, needs_of
+from fleet.health.needs import Limits, Needs, limits_of, needs_of
 from fleet.settings import Settings
 from inventory import Device, DeviceKind, DeviceState, Flip, Health, Room, Service, Site, Subject
 from inventory.db import reading, session
@@ -67,12 +66,12 @@ def load_states(session: Session, ids: Collection[str]) -> dict[str, State]:
 def verdict(
     known: Known,
     state: Mapping[str, Any] | RowMapping,
-    rooms: Mapping[str, Need],
+    needs: Needs,
     now: datetime,
     settings: Settings,
 ) -> Judgement:
-    """The verdict on one stored device; `rooms` as `needs_of` gives them."""
-    need = rooms.get(known.room, NOT_NEEDED)
+    """The verdict on one stored device; `needs` as `needs_of` gives them."""
+    need = needs.of(known.room)
     return judge(
         known.kind,
         reachable=state["reachable"],
@@ -88,6 +87,7 @@ def verdict(
         thresholds=limits_of(known.kind, known.site_limits, need.limits, known.thresholds),
         losses=[datetime.fromisoformat(at) for at in state["losses"]],
         cut_off=bool(state["cause"]),
+        maintained=needs.works_on(known.site, known.room, state["device_id"]),
     )
 
 
@@ -126,14 +126,14 @@ def rejudge(engine: Engine, now: datetime, settings: Settings) -> int:
     Returns how many flipped.
     """
     with reading(engine) as opened:
-        rooms = needs_of(opened, now, settings)
+        needs = needs_of(opened, now, settings)
         rows = list(_judged(opened))
-        explained = causes(_sights(rows, rooms))
+        explained = causes(_sights(rows, needs))
         changed = [
             row["device_id"]
             for row in rows
             if row["cause"] != explained.get(row["device_id"], "")
-            or verdict(_known(row), row, rooms, now, settings)
+            or verdict(_known(row), row, needs, now, settings)
             != Judgement(row["health"], row["reason"])
         ]
     flipped = 0
@@ -189,12 +189,10 @@ def _known(row: RowMapping) -> Known:
     )
 
 
-def _sights(rows: Iterable[RowMapping], rooms: Mapping[str, Need]) -> Iterator[Sight]:
+def _sights(rows: Iterable[RowMapping], needs: Needs) -> Iterator[Sight]:
     for row in rows:
-        need = rooms.get(row["room_id"], NOT_NEEDED)
-        if row["service"] is not Service.ACTIVE:
-            continue
-        if expectation(row["kind"], need.expected) is Expected.IDLE:
+        expected = expectation(row["kind"], needs.of(row["room_id"]).expected)
+        if row["service"] is not Service.ACTIVE or expected is Expected.IDLE:
             continue
         yield Sight(
             row["device_id"],
@@ -217,12 +215,12 @@ def _rejudge(
 ) -> int:
     with session(engine) as opened:
         devices = lock_devices(opened, ids)
-        rooms = needs_of(opened, now, settings)
+        needs = needs_of(opened, now, settings)
         flips = []
         for device, state in load_states(opened, devices.keys()).items():
             known = devices[device]
             _explain(state, explained.get(device, ""), now)
-            flip = settle(device, known, state, verdict(known, state, rooms, now, settings), now)
+            flip = settle(device, known, state, verdict(known, state, needs, now, settings), now)
             flips.append(flip)
             opened.execute(
                 update(STATE)

@@ -1,6 +1,6 @@
 """What is needed of each room now, and which thresholds hold there: the timetable's word."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -8,9 +8,10 @@ from typing import Any
 from sqlalchemy import select
 from sqlmodel import Session, col
 
+from fleet import overrides
 from fleet.health import Expected
 from fleet.settings import Settings
-from inventory import Course, CourseKind, Room
+from inventory import Course, CourseKind, Override, OverrideKind, Room
 
 Limits = Mapping[str, Mapping[str, float]]
 """Kind of device → name of a threshold → limit."""
@@ -27,9 +28,23 @@ class Need:
 IDLE = Need()
 
 
-def needs_of(session: Session, now: datetime, settings: Settings) -> dict[str, Need]:
+@dataclass(frozen=True)
+class Needs:
+    """What is needed now, everywhere. `works`: where somebody is at work."""
+
+    rooms: Mapping[str, Need]
+    works: Sequence[Override] = ()
+
+    def of(self, room: str) -> Need:
+        return self.rooms.get(room, IDLE)
+
+    def works_on(self, site: str, room: str, device: str) -> bool:
+        return any(overrides.concerns(said, site, room, device) for said in self.works)
+
+
+def needs_of(session: Session, now: datetime, settings: Settings) -> Needs:
     """The rooms that are needed now: IN_USE (a course is running) or NEEDED (one begins within
-    the lead time). A room that is not in the answer is IDLE."""
+    the lead time). All others are IDLE."""
     soon = now + timedelta(seconds=settings.reset_lead_s)
     courses = session.execute(
         select(col(Course.room_id), col(Room.site_id), col(Course.title), col(Course.start))
@@ -45,7 +60,8 @@ def needs_of(session: Session, now: datetime, settings: Settings) -> dict[str, N
         kind = kind_of(title, site, kinds)
         expected = Expected.IN_USE if start <= now else Expected.NEEDED
         rooms[room] = Need(expected, kind.thresholds if kind else {})
-    return rooms
+    said = overrides.in_force(session, now, OverrideKind.MAINTENANCE)
+    return Needs(rooms, [one for one in said if one.since <= now])
 
 
 def kind_of(title: str, site: str, kinds: Any) -> CourseKind | None:

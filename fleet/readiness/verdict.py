@@ -9,6 +9,7 @@ from enum import StrEnum
 from math import ceil
 from typing import Any
 
+from fleet.health import MAINTENANCE
 from fleet.readiness import limits
 from inventory import DeviceKind, Health, RunState, Verdict
 
@@ -21,6 +22,7 @@ REASONS: dict[str, str] = {
     "too_few": "There are too few devices of a kind that the course can use.",
     "spare_needed": "A spare device has to be swapped in.",
     "device_failed": "The device is faulty.",
+    "in_maintenance": "Somebody works on the device.",
     "reported_broken": "Somebody reported that the device cannot be used.",
     "battery_low": "The battery is below 40 per cent and the device is not plugged in.",
     "device_unknown": "It is not known how the device is.",
@@ -264,6 +266,8 @@ def fitness(  # noqa: PLR0911 (a list of questions, the first answer counts)
 
     if device.health is Health.FAILED:
         return no("device_failed", device.health_reason)
+    if device.health_reason == MAINTENANCE:
+        return no("in_maintenance")
     if device.reported:
         return no("reported_broken")
     if device.health is Health.UNKNOWN:
