@@ -23,6 +23,14 @@ SENTENCES: dict[str, tuple[str, str]] = {
         N_("Seit der Zurücksetzung hat sich niemand angemeldet."),
         N_("Seit der Zurücksetzung hat sich jemand angemeldet."),
     ),
+    "canary_planted": (
+        N_("{value} Arten von Spuren wurden absichtlich gelegt."),
+        N_("Es wurden zu wenige Spuren gelegt: {value}."),
+    ),
+    "canary_unseen": (
+        N_("Das Gerät sah jede gelegte Spur."),
+        N_("Das Gerät sah nicht jede gelegte Spur. Übersehen: {value}."),
+    ),
     "on_start_page": (
         N_("Die Startseite ist zu sehen."),
         N_("Die Startseite ist nicht zu sehen."),

@@ -141,6 +141,7 @@ REFUSAL = {
     "unknown_device": N_("Dieses Gerät gibt es nicht."),
     "not_active": N_("Das Gerät ist nicht im Einsatz. Deshalb wird es nicht zurückgesetzt."),
     "no_recipe": N_("Für dieses Gerät ist nicht festgelegt, wie es zurückgesetzt wird."),
+    "no_canary": N_("Nur Laptops können die Zurücksetzung an sich selbst testen."),
     "calendar_in_doubt": N_("Der Stundenplan ist unsicher. Es könnte ein Kurs laufen."),
     "course_running": N_("Ein Kurs läuft, ist gerade vorbei oder beginnt gleich."),
     "too_close": N_("Der nächste Kurs beginnt zu bald."),

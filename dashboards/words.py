@@ -279,6 +279,7 @@ FACT_VALUES = {
 
 RECIPE = {
     BUILT_IN["laptop-reset"].name: N_("Laptop: frischer Gast-Ordner, keine Spur vom letzten Gast"),
+    BUILT_IN["laptop-canary"].name: N_("Laptop: Selbsttest der Zurücksetzung mit gelegten Spuren"),
     BUILT_IN["tablet-reset"].name: N_("Tablet: Browser geleert, Startseite, Kiosk gesperrt"),
     BUILT_IN["projector-ready"].name: N_("Beamer: an, erster HDMI-Eingang, Bild und Ton"),
     BUILT_IN["look-only"].name: N_("Nur nachsehen: antwortet, sonst nichts"),

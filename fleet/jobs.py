@@ -17,7 +17,17 @@ from sqlmodel import select
 
 from agents.bus import Bus, BusAway, NotSent, encode
 from agents.messages import Order
-from fleet import incidents, intake, metrics, readiness, resets, retention, roster, timetable
+from fleet import (
+    canary,
+    incidents,
+    intake,
+    metrics,
+    readiness,
+    resets,
+    retention,
+    roster,
+    timetable,
+)
 from fleet.embedded import EmbeddedAgents
 from fleet.health import trends
 from fleet.settings import Settings
@@ -59,6 +69,14 @@ async def plan_resets(service: Service) -> None:
         with session(service.engine) as opened:
             resets.expire(opened, now)
             resets.plan(opened, now, service.settings)
+
+    await asyncio.to_thread(run)
+
+
+async def plan_canaries(service: Service) -> None:
+    def run() -> None:
+        with session(service.engine) as opened:
+            canary.plan(opened, service.clock(), service.settings)
 
     await asyncio.to_thread(run)
 
@@ -153,6 +171,7 @@ JOBS = (
     Job("agents", 5, keep_agents),
     Job("roster", 5, publish_rosters),
     Job("plan", 10, plan_resets),
+    Job("canary", 60, plan_canaries),
     Job("orders", 3, send_orders),
     Job("devices", 15, judge_devices),
     Job("rooms", 10, judge_rooms),

@@ -8,6 +8,9 @@ from inventory.reset import Recipe
 LOOK_ONLY = "look-only"
 """For devices that guests leave nothing on: nothing is done, a fresh look is the proof."""
 
+CANARY = "laptop-canary"
+"""The nightly test of the reset itself; never a device's own recipe."""
+
 _LAPTOP = Recipe(
     id="laptop-reset",
     name="Laptop: new home for the guest, nothing left of the last one",
@@ -18,6 +21,14 @@ _LAPTOP = Recipe(
         "residue": 0,
         "used_since": False,
     },
+)
+_CANARY = Recipe(
+    id=CANARY,
+    name="Laptop: plant traces as a guest, reset, and see that each is gone",
+    steps={**_LAPTOP.steps, "canary": True},
+    expects={**_LAPTOP.expects, "canary_planted": {"min": 3}, "canary_unseen": 0},
+    max_runtime_s=180,
+    tries=1,
 )
 _TABLET = Recipe(
     id="tablet-reset",
@@ -40,7 +51,7 @@ _PROJECTOR = Recipe(
 )
 _LOOK_ONLY = Recipe(id=LOOK_ONLY, name="Look only: answers, nothing is done")
 
-BUILT_IN = {recipe.id: recipe for recipe in (_LAPTOP, _TABLET, _PROJECTOR, _LOOK_ONLY)}
+BUILT_IN = {recipe.id: recipe for recipe in (_LAPTOP, _CANARY, _TABLET, _PROJECTOR, _LOOK_ONLY)}
 
 DEFAULT_RECIPE: dict[DeviceKind, str] = dict.fromkeys(DeviceKind, LOOK_ONLY) | {
     DeviceKind.LAPTOP: _LAPTOP.id,

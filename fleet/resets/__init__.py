@@ -44,6 +44,7 @@ REFUSALS: dict[str, str] = {
     "unknown_device": "There is no such device.",
     "not_active": "The device is not in service.",
     "no_recipe": "It is not known how this device is reset.",
+    "no_canary": "Only laptops that are reset over SSH can test the reset on themselves.",
     "calendar_in_doubt": "The room's timetable is in doubt, so a course might be running.",
     "course_running": "A course is running in the room, has just ended or is about to begin.",
     "too_close": "The next course begins too soon.",
@@ -247,15 +248,22 @@ def _row(each: _Wanted, now: datetime) -> dict[str, Any]:
 
 
 def request(
-    session: Session, device_id: str, now: datetime, settings: Settings, actor: str
+    session: Session,
+    device_id: str,
+    now: datetime,
+    settings: Settings,
+    actor: str,
+    *,
+    recipe_id: str | None = None,
 ) -> ResetRun:
-    """A reset by hand, sent as soon as it may be. `actor`: who asked. Raises ResetRefused."""
+    """A reset by hand, sent as soon as it may be. `actor`: who asked; `recipe_id`: another recipe
+    than the device's own. Raises ResetRefused."""
     device = session.get(Device, device_id, with_for_update={"key_share": True})
     if device is None:
         raise ResetRefused("unknown_device")
     if device.service is not Service.ACTIVE:
         raise ResetRefused("not_active")
-    recipe = session.get(Recipe, device.recipe_id) if device.recipe_id else None
+    recipe = session.get(Recipe, recipe_id or device.recipe_id) if device.recipe_id else None
     if recipe is None:
         raise ResetRefused("no_recipe")
     if device.room_id not in trusted_until(session, [device.room_id], now):
