@@ -5,6 +5,7 @@ import asyncio
 import logging
 import signal
 import sys
+from ipaddress import IPv4Address
 from pathlib import Path
 
 from agents.agent import Agent, StateTaken, Table
@@ -40,6 +41,14 @@ def _parser() -> argparse.ArgumentParser:
         "--credentials", type=Path, required=True, help="folder with the devices' secrets"
     )
     parser.add_argument("--state", type=Path, required=True, help="folder that outlives the agent")
+    parser.add_argument(
+        "--wake",
+        action="append",
+        type=IPv4Address,
+        default=[],
+        metavar="ADDRESS",
+        help="broadcast address for the packets that wake devices; default: each device's network",
+    )
     parser.add_argument("--log", default="info", choices=["debug", "info", "warning", "error"])
     return parser
 
@@ -58,7 +67,14 @@ async def _serve(asked: argparse.Namespace, drivers: Table | None) -> None:
         raise ValueError("'local:' ends with this process; an agent of its own needs nats://…")
     bus = await open_bus(asked.bus)
     try:
-        agent = Agent(asked.site, bus, Credentials(asked.credentials), asked.state, drivers=drivers)
+        agent = Agent(
+            asked.site,
+            bus,
+            Credentials(asked.credentials),
+            asked.state,
+            drivers=drivers,
+            networks=asked.wake,
+        )
         work = asyncio.create_task(agent.run())
         for name in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(name, work.cancel)

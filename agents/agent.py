@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from ipaddress import IPv4Address
 from pathlib import Path
 
 from agents.bus import BadMessage, Bus, Delivery, check_subject, decode
@@ -21,6 +22,7 @@ from agents.outbox import Outbox
 from agents.pjlink.notify import Notifications
 from agents.poller import Poller
 from agents.rosters import Rosters
+from agents.wake import Waker
 from agents.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -51,8 +53,10 @@ class Agent:
         *,
         drivers: Table | None = None,
         clock: Clock = CLOCK,
+        networks: Sequence[IPv4Address] = (),
     ) -> None:
-        """Raises ValueError for a site whose name cannot be one."""
+        """`networks`: where to send what wakes a device. Raises ValueError for a site whose name
+        cannot be one."""
         for site in sites:
             check_subject(f"report.{site}")
         self._sites = list(sites)
@@ -61,6 +65,7 @@ class Agent:
         self._state = state
         self._table = drivers if drivers is not None else _all_drivers()
         self._clock = clock
+        self._networks = networks
         self._orders: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -85,7 +90,17 @@ class Agent:
         rosters = Rosters(self._state)
         poller = Poller(drivers, outbox.put, locks, self._clock)
         news = Notifications(poller.hint, self._clock)
-        worker = Worker(drivers, rosters.get, outbox.put, locks, journal, self._clock)
+        waker = Waker(self._clock, self._networks)
+        worker = Worker(
+            drivers,
+            rosters.get,
+            outbox.put,
+            locks,
+            journal,
+            self._clock,
+            waker=waker,
+            seen=poller.answered.get,
+        )
         for site in self._sites:
             if roster := rosters.load(site):
                 poller.follow(site, roster.targets)

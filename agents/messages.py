@@ -34,6 +34,8 @@ class Target(Message):
     credential: str = ""
     serial: str = ""
     """When set, an answer with another serial number is another device's and counts as garbled."""
+    mac: Annotated[str, Field(max_length=63)] = ""
+    """Whom a packet that wakes it must name; empty: it cannot be woken over the network."""
     options: dict[str, Any] = {}
     every_s: float = 60.0
 
@@ -132,6 +134,16 @@ class Step(StrEnum):
     """The order was sent and no end was heard."""
 
 
+class Wake(Message):
+    """What was tried to wake a device that did not answer when its order came."""
+
+    method: Literal["magic_packet", "none"]
+    result: Literal["woken", "asleep", "switched_off"]
+    """`switched_off`: there is no way to wake it but a person's hand."""
+    seconds: float | None = None
+    """From the first packet to the first answer."""
+
+
 class Outcome(Message):
     """What became of an order. Several come per order; they may repeat and overtake each other."""
 
@@ -149,6 +161,8 @@ class Outcome(Message):
     finished_at: AwareDatetime | None = None
     facts: Facts = {}
     """LOOKED: the facts of the look, taken at `at`."""
+    wake: Wake | None = None
+    """Only with the answer that follows ACCEPTED, so that each try to wake is counted once."""
 
 
 class Heartbeat(Message):

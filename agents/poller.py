@@ -6,7 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from hashlib import blake2b
 from heapq import heappop, heappush
 from itertools import count
@@ -141,6 +141,8 @@ class Poller:
         """Site → polls since the start."""
         self.late: defaultdict[str, int] = defaultdict(int)
         """Site → polls that began more than one interval late."""
+        self.answered: dict[str, datetime] = {}
+        """Device → when it last answered as it should."""
         self._drivers = drivers
         self._report = report
         self._locks = locks
@@ -212,6 +214,7 @@ class Poller:
     def _drop(self, key: tuple[str, str]) -> None:
         watch = self._watched.pop(key)
         watch.gone = True
+        self.answered.pop(key[1], None)
         if watch.task:
             watch.task.cancel()
 
@@ -232,6 +235,8 @@ class Poller:
                     break
         self.polls[watch.site] += 1
         self._note(watch, reading, error)
+        if reading.reachable:
+            self.answered[reading.device] = reading.taken_at
         self._report(watch.site, reading)
         watch.looked = self._clock.monotonic()
         watch.due = watch.next_due(watch.looked)

@@ -20,8 +20,9 @@ from agents.driver import (
     WrongDevice,
 )
 from agents.journal import Journal, JournalBroken
-from agents.messages import Order, Outcome, Roster, Step, Target
+from agents.messages import Order, Outcome, Roster, Step, Target, Wake
 from agents.poller import Bug, bounded, trusted
+from agents.wake import BOOT_S, Waker
 
 log = logging.getLogger(__name__)
 
@@ -32,14 +33,19 @@ LOOK_TIMEOUT = timedelta(seconds=30)
 LOOKS = 3
 """A look changes nothing, so a device that is just coming back is asked again."""
 LOOK_AGAIN_S = 5.0
+KNOCK = timedelta(seconds=5)
+"""For a device that is awake to answer whether it is."""
+AWAKE = timedelta(seconds=90)
+"""A device that answered a poll this lately need not be asked."""
 
 
 class Worker:
     """One for all sites of an agent.
 
     `roster(site)` is the roster now held; `answer(site, outcome)` must return at once; `locks`
-    (device → lock) is shared with the poller. Without a journal every order is refused: an agent
-    that cannot remember must not act.
+    (device → lock) is shared with the poller; `seen` (device → when the poller last heard of it)
+    spares a question. Without a journal every order is refused: an agent that cannot remember must
+    not act.
     """
 
     def __init__(
@@ -51,8 +57,12 @@ class Worker:
         journal: Journal | None,
         clock: Clock,
         *,
+        waker: Waker | None = None,
+        seen: Callable[[str], datetime | None] = lambda _: None,
         at_once: int = AT_ONCE_SITE,
     ) -> None:
+        self._waker = waker or Waker(clock)
+        self._seen = seen
         self._drivers = drivers
         self._roster = roster
         self._answer = answer
@@ -125,30 +135,64 @@ class Worker:
         self._journal.note(accepted, order)  # on disk before the device is touched
         self._answer(order.site, accepted)
         await ack()
-        # Disk and bus may have taken their time: from this last check on nothing is waited for.
-        if reason := self._refusal(order):
-            self._say(order, Step.REFUSED, reason=reason)
-            return
-        roster = self._roster(order.site)
-        assert roster  # refused otherwise
-        target = next(one for one in roster.targets if one.device == order.device)
-        began = self._clock.now()
-        limit = order.max_runtime_s + MARGIN_S
-        if start := next_start(order, roster, began):
-            limit = min(limit, (start - began).total_seconds())
+        began, wake = self._clock.now(), None
         try:
-            driver = self._drivers.get(target.driver)
-            if driver is None:
-                raise Misconfigured(f"there is no driver '{target.driver}'")
+            # Disk and bus may have taken their time.
+            self._check(order)
+            driver, target = self._partner(order)
+            wake = await self._rouse(driver, target, order)
+            if wake and wake.result != "woken":
+                raise Refused(wake.result, "it does not answer")
+            # Waking may have, too: from this last check on nothing is waited for.
+            self._check(order)
+            driver, target = self._partner(order)
+            began = self._clock.now()
+            limit = self._limit(order, began)
             runtime = timedelta(seconds=min(order.max_runtime_s, limit))
             await bounded(driver.act(target, order, runtime), limit)
         except DriverError as error:
-            self._fail(order, _step(error), error, began)
+            self._fail(order, _step(error), error, began, wake=wake)
             return
         ended = self._clock.now()
-        self._say(order, Step.ACTED, started_at=began, finished_at=ended)
+        self._say(order, Step.ACTED, started_at=began, finished_at=ended, wake=wake)
         await self._clock.sleep(order.settle_s)
         await self._prove(driver, target, order, began, ended)
+
+    def _check(self, order: Order) -> None:
+        if reason := self._refusal(order):
+            raise Refused(reason)
+
+    def _partner(self, order: Order) -> tuple[Driver, Target]:
+        """The device, as the roster has it now, and its driver."""
+        roster = self._roster(order.site)
+        assert roster  # refused otherwise
+        target = next(one for one in roster.targets if one.device == order.device)
+        driver = self._drivers.get(target.driver)
+        if driver is None:
+            raise Misconfigured(f"there is no driver '{target.driver}'")
+        return driver, target
+
+    def _limit(self, order: Order, now: datetime) -> float:
+        """Seconds after which nobody waits for the act any more: never beyond the next course."""
+        roster = self._roster(order.site)
+        start = next_start(order, roster, now) if roster else None
+        until_start = (start - now).total_seconds() if start else float("inf")
+        return min(order.max_runtime_s + MARGIN_S, until_start)
+
+    async def _rouse(self, driver: Driver, target: Target, order: Order) -> Wake | None:
+        """Wake the device if it sleeps; None: it was awake, or is of a kind that never sleeps."""
+        seen = self._seen(target.device)
+        if target.kind not in BOOT_S or (seen and self._clock.now() - seen < AWAKE):
+            return None
+
+        async def complaint() -> DriverError | None:
+            try:
+                await bounded(driver.poll(target, KNOCK), KNOCK.total_seconds() + 1)
+            except DriverError as error:
+                return error
+            return None
+
+        return await self._waker.rouse(order.site, target, complaint, order.not_after)
 
     async def _prove(
         self, driver: Driver, target: Target, order: Order, began: datetime, ended: datetime

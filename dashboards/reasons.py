@@ -105,6 +105,8 @@ RUN = {
     "refused": N_("Das Gerät lehnte ab und hat nichts verändert."),
     "failed": N_("Die Zurücksetzung schlug fehl."),
     "unknown": N_("Was geschah, ist unbekannt."),
+    "asleep": N_("Es schläft und ließ sich nicht wecken. Bitte einschalten."),
+    "switched_off": N_("Es antwortet nicht und ist wohl aus. Bitte einschalten."),
     "in_use": N_("Jemand war am Gerät angemeldet."),
     "sessions_unknown": N_("Es war nicht zu erkennen, ob jemand am Gerät sitzt."),
     "busy": N_("Auf dem Gerät läuft schon eine Zurücksetzung."),

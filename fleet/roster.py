@@ -57,13 +57,14 @@ _TOLD = (
     "profile",
     "credential",
     "serial",
+    "mac",
 )
 
 
 @lru_cache(maxsize=20_000)
 def _target(every_s: float, options: str, device: str, *told: Any) -> Target:
     """Kept, because every device is looked at every few seconds and hardly one ever changes."""
-    room, kind, driver, address, port, profile, credential, serial = told
+    room, kind, driver, address, port, profile, credential, serial, mac = told
     return Target(
         device=device,
         room=room,
@@ -74,6 +75,7 @@ def _target(every_s: float, options: str, device: str, *told: Any) -> Target:
         profile=profile,
         credential=credential,
         serial=serial,
+        mac=mac,
         options=json.loads(options),
         every_s=every_s,
     )

@@ -67,6 +67,9 @@ class LineDevice:
         return b"" if self.mood == "no end" else b"OK"
 
 
+CONNECT_S = 2.0
+
+
 class LineDriver:
     """Satisfies `agents.driver.Driver`."""
 
@@ -75,7 +78,8 @@ class LineDriver:
 
     async def _ask(self, target: Target, line: str) -> bytes:
         try:
-            reader, writer = await asyncio.open_connection(target.address, target.port)
+            async with asyncio.timeout(CONNECT_S):
+                reader, writer = await asyncio.open_connection(target.address, target.port)
         except OSError as error:
             raise Unreachable(type(error).__name__) from None
         try:

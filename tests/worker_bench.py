@@ -71,6 +71,8 @@ class Bench:
         self.locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self.drivers: dict[str, Driver] = {"line": LineDriver(Credentials(None), folder)}
         self.tasks: list[asyncio.Task[None]] = []
+        self.seen = True
+        """The poller has just heard of every device."""
         self.start()
 
     def start(self, **options: Any) -> None:
@@ -82,6 +84,7 @@ class Bench:
             self.locks,
             self.journal,
             self.time.clock,
+            seen=lambda _device: self.time.now() if self.seen else None,
             **options,
         )
         self.worker.recover()
