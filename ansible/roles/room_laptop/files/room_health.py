@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
 from room_machine import machine_for
+from room_probes import probes
 from room_programs import run
 from room_state import Config, Journal, moment
 
@@ -47,6 +48,7 @@ def health(config: Config) -> Dict[str, Any]:
     facts.update(_memory())
     facts.update(disk())
     facts.update(power())
+    facts.update(probes())
     facts["now"] = time.time()
     return facts
 

@@ -13,8 +13,9 @@ def find(program: str) -> Optional[str]:
     return shutil.which(program, path=PATH)
 
 
-def run(*command: str, seconds: float = 10.0) -> Optional[str]:
-    """What a program printed; None when it is missing, failed or took too long."""
+def run(*command: str, seconds: float = 10.0, any_code: bool = False) -> Optional[str]:
+    """What a program printed; None when it is missing, took too long, or (unless `any_code`)
+    failed."""
     program = find(command[0])
     if program is None:
         return None
@@ -32,4 +33,4 @@ def run(*command: str, seconds: float = 10.0) -> Optional[str]:
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return done.stdout if done.returncode == 0 else None
+    return done.stdout if any_code or done.returncode == 0 else None
