@@ -126,6 +126,7 @@ _ALL = (
     Fact("screen_on", Kind.STATE, "bool", "Screen on"),
     Fact("kiosk_locked", Kind.STATE, "bool", "Locked to the kiosk"),
     Fact("on_start_page", Kind.STATE, "bool", "Shows its start page"),
+    Fact("settings_kept", Kind.STATE, "bool", "The settings are those of the reset"),
     Fact("wifi_dbm", Kind.GAUGE, "dbm", "Wi-Fi signal at the device"),
     Fact("sessions", Kind.GAUGE, "", "People signed in"),
     Fact("failed_units", Kind.GAUGE, "", "System services that failed"),

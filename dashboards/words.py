@@ -230,6 +230,7 @@ FACT = {
     "load_ratio": N_("Auslastung"),
     "screen_on": N_("Bildschirm an"),
     "kiosk_locked": N_("Kiosk gesperrt"),
+    "settings_kept": N_("Einstellungen wie vorgesehen"),
     "on_start_page": N_("Zeigt die Startseite"),
     "wifi_dbm": N_("WLAN-Signal"),
     "sessions": N_("Angemeldete Personen"),

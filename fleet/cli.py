@@ -307,15 +307,19 @@ def demo(
     out.print("The demo is over; nothing keeps running.")
 
 
+PINNED = {"ssh": ("host_keys", 22), "kiosk": ("certificates", 2323)}
+"""Driver → the file of what its devices showed first, and their usual port."""
+
+
 @main.command()
 def trust(device: Annotated[str, typer.Argument(help="The device's id.")]) -> None:
-    """Accept a new SSH host key of this device at its next look: it was replaced or set up anew."""
+    """Accept a new SSH host key or certificate of this device: it was replaced or set up anew."""
     engine, settings = database()
     row, state = find(engine, settings, device)
-    keys = HostKeys(state / "host_keys")
-    if not keys.forget(row.address, row.port or 22):
-        stop(f"No host key of {device} is held in {state}.")
-    out.print(f"The old host key of {device} is forgotten; the next one it shows is pinned.")
+    file, port = PINNED.get(row.driver, PINNED["ssh"])
+    if not HostKeys(state / file).forget(row.address, row.port or port):
+        stop(f"No key and no certificate of {device} is held in {state}.")
+    out.print(f"The old key of {device} is forgotten; the next one it shows is pinned.")
 
 
 @main.command()

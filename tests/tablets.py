@@ -32,8 +32,8 @@ def set_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAUMWART_SECRET_WRONG", json.dumps({"password": "wrong"}))
 
 
-def driver() -> Kiosk:
-    return Kiosk(Credentials(None), Path())
+def driver(state: Path = Path()) -> Kiosk:
+    return Kiosk(Credentials(None), state)
 
 
 def target(port: int, **options: Any) -> Target:

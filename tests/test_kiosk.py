@@ -232,6 +232,32 @@ class TestAct:
             "deviceInfo",
         ]
 
+    async def test_settings_are_put_right_and_read_back(self) -> None:
+        device = tablet()
+        wanted = {"startURL": START, "screenBrightness": "90", "showNavigationBar": False}
+        device.settings |= {"startURL": "https://guest.example/", "showNavigationBar": True}
+        asked = order(**RESET, settings=wanted)
+        async with running(device) as port:
+            one = driver()
+            assert (await one.look(target(port), asked, SECOND))["settings_kept"] is False
+            await one.act(target(port), asked, 5 * SECOND)
+            facts = await one.look(target(port), asked, SECOND)
+            assert facts["settings_kept"] is True
+            assert check_facts(facts) == []
+            device.settings["screenBrightness"] = 90  # how the app writes numbers
+            assert (await one.look(target(port), asked, SECOND))["settings_kept"] is True
+            del device.settings["screenBrightness"]
+            assert (await one.look(target(port), asked, SECOND))["settings_kept"] is False
+        assert device.received.index("setStringSetting") > device.received.index("resetWebview")
+        assert device.received.index("loadStartUrl") > device.received.index("setBooleanSetting")
+
+    async def test_settings_that_the_tablet_does_not_list(self) -> None:
+        device = tablet()
+        device.faults["listSettings"] = "Not licensed"
+        async with running(device) as port:
+            with pytest.raises(Garbled, match="listSettings"):
+                await driver().look(target(port), order(settings={"startURL": START}), SECOND)
+
     async def test_only_what_was_asked_for(self) -> None:
         device = tablet()
         device.browse("https://elsewhere.example/")
@@ -246,7 +272,17 @@ class TestAct:
         assert device.connections == 0
 
     @pytest.mark.parametrize(
-        "steps", [{"clear": ["history"]}, {"clear": "cookies"}, {"lock": 1}, {"reboot": True}]
+        "steps",
+        [
+            {"clear": ["history"]},
+            {"clear": "cookies"},
+            {"lock": 1},
+            {"reboot": True},
+            {"settings": {"kioskPin": "1234"}},
+            {"settings": {"remoteAdminPassword": "x"}},
+            {"settings": {"a b": "x"}},
+            {"settings": {"startURL": 5}},
+        ],
     )
     async def test_steps_that_make_no_sense(self, steps: dict[str, Any]) -> None:
         device = tablet()
@@ -303,6 +339,10 @@ class TestPeer:
             await peer.unlockKiosk()
             await peer.screenOff()
             await peer.loadStartUrl()
+            await peer.setConfigurationString("screenBrightness", "7")
+            await peer.setConfigurationBool("showMenuHint", "true")
+            listed = await peer.getSettings()
+            assert (listed["screenBrightness"], listed["showMenuHint"]) == ("7", True)
             assert (device.cookies, device.cache, device.page) == (0, 0, START)
             told = await peer.getDeviceInfo()
             assert (told["kioskLocked"], told["screenOn"]) == (False, False)

@@ -27,6 +27,7 @@ from agents.driver import (
 )
 from agents.facts import check_facts
 from agents.simulator.kiosk import Tablet
+from agents.ssh.host_keys import HostKeys
 from tests.tablets import (
     PASSWORD,
     SECOND,
@@ -152,8 +153,7 @@ class TestHostile:
         asyncio.run(poll())
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+def self_signed(path: Path) -> tuple[Path, str]:
     """A self-signed certificate with its key in one file, and its fingerprint."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "tablet")])
@@ -168,7 +168,6 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
         .not_valid_after(start + timedelta(days=36500))
         .sign(key, hashes.SHA256())
     )
-    path = tmp_path_factory.mktemp("tls") / "tablet.pem"
     pem = serialization.Encoding.PEM
     path.write_bytes(
         key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
@@ -178,12 +177,21 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     return path, hashlib.sha256(der).hexdigest()
 
 
+def server_context(certificate: Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    return context
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    return self_signed(tmp_path_factory.mktemp("tls") / "tablet.pem")
+
+
 class TestTls:
     @pytest.fixture
     def device(self, certificate: tuple[Path, str]) -> Tablet:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate[0])
-        return tablet(tls=context)
+        return tablet(tls=server_context(certificate[0]))
 
     async def test_the_pinned_certificate(
         self, device: Tablet, certificate: tuple[Path, str]
@@ -202,10 +210,45 @@ class TestTls:
                 await driver().poll(wanted, 3 * SECOND)
         assert device.received == []
 
-    async def test_self_signed_without_a_pin(self, device: Tablet) -> None:
+    async def test_the_first_certificate_is_pinned_and_a_change_is_loud(
+        self,
+        device: Tablet,
+        certificate: tuple[Path, str],
+        tmp_path: Path,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        wanted: dict[str, Any] = {"options": {"tls": True}}
         async with running(device) as port:
-            with pytest.raises(Misconfigured, match="pin"):
-                await driver().poll(target(port, options={"tls": True}), 3 * SECOND)
+            assert await driver(tmp_path).poll(target(port, **wanted), 3 * SECOND)
+            assert await driver(tmp_path).poll(target(port, **wanted), 3 * SECOND)
+        impostor = tablet(tls=server_context(self_signed(tmp_path / "other.pem")[0]))
+        await impostor.start(port)
+        try:
+            one = driver(tmp_path)
+            for _ in range(2):
+                with pytest.raises(HostKeyChanged, match="expected x509 SHA256:"):
+                    await one.poll(target(port, **wanted), 3 * SECOND)
+            assert impostor.received == []
+            assert caplog.text.count("CERTIFICATE CHANGED at 127.0.0.1") == 1
+            assert HostKeys(tmp_path / "certificates").forget("127.0.0.1", port)
+            assert await one.poll(target(port, **wanted), 3 * SECOND)
+        finally:
+            await impostor.stop()
+
+    async def test_a_broken_file_of_certificates_pins_nothing_anew(
+        self, device: Tablet, tmp_path: Path
+    ) -> None:
+        (tmp_path / "certificates").write_text("half a li")
+        async with running(device) as port:
+            with pytest.raises(Misconfigured, match="line 1"):
+                await driver(tmp_path).poll(target(port, options={"tls": True}), 3 * SECOND)
+        assert device.received == []
+
+    async def test_self_signed_where_authorities_are_asked(self, device: Tablet) -> None:
+        async with running(device) as port:
+            wanted = target(port, options={"tls": True, "authorities": True})
+            with pytest.raises(Denied, match="authority"):
+                await driver().poll(wanted, 3 * SECOND)
         assert device.received == []
 
     async def test_a_tablet_that_does_not_speak_tls(self) -> None:
@@ -215,7 +258,15 @@ class TestTls:
                 await driver().poll(wanted, timedelta(seconds=0.5))
 
     @pytest.mark.parametrize(
-        "options", [{"tls": "yes"}, {"pin": "0" * 64}, {"tls": True, "pin": "12"}, {"proxy": "x"}]
+        "options",
+        [
+            {"tls": "yes"},
+            {"pin": "0" * 64},
+            {"authorities": True},
+            {"tls": True, "pin": "12"},
+            {"tls": True, "pin": "0" * 64, "authorities": True},
+            {"proxy": "x"},
+        ],
     )
     async def test_options_that_make_no_sense(self, options: dict[str, Any]) -> None:
         with pytest.raises(Misconfigured, match="options"):

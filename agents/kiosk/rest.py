@@ -1,15 +1,25 @@
 """One request to a tablet: the password in the body, a small answer, a pinned certificate."""
 
+import base64
 import hashlib
 import ssl
-from functools import lru_cache
+from collections.abc import Callable
+from functools import cache
 from typing import Annotated
 
 import httpx
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from agents.driver import Denied, Garbled, HostKeyChanged, Misconfigured, Unreachable
+from agents.driver import (
+    Denied,
+    DriverError,
+    Garbled,
+    HostKeyChanged,
+    Misconfigured,
+    Unreachable,
+)
 from agents.messages import Target
+from agents.ssh.host_keys import HostKeys
 
 PORT = 2323
 LARGEST_ANSWER = 256 * 1024
@@ -20,11 +30,13 @@ def _bare(pin: object) -> object:
 
 
 class Options(BaseModel):
-    """`target.options`. `pin`: SHA-256 of the tablet's own certificate, in hex."""
+    """`target.options`. With `tls` the certificate of the first meeting is pinned, or the one of
+    `pin` (SHA-256 in hex); `authorities`: whatever the system's authorities have signed."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
     tls: bool = False
+    authorities: bool = False
     pin: Annotated[str, BeforeValidator(_bare), Field(pattern="^([0-9a-f]{64})?$")] = ""
 
     @classmethod
@@ -34,8 +46,10 @@ class Options(BaseModel):
         except ValidationError as error:
             wrong = sorted({str(fault["loc"][0])[:40] for fault in error.errors()})
             raise Misconfigured(f"options: {', '.join(wrong)}") from None
-        if options.pin and not options.tls:
-            raise Misconfigured("options: a pin without tls protects nothing")
+        if (options.pin or options.authorities) and not options.tls:
+            raise Misconfigured("options: without tls no certificate protects anything")
+        if options.pin and options.authorities:
+            raise Misconfigured("options: either a pin or authorities")
         return options
 
 
@@ -53,8 +67,10 @@ class Complaint(Exception):
 class Rest:
     """Requests to one tablet, each over its own connection. `heard`: an answer has begun."""
 
-    def __init__(self, target: Target, password: str) -> None:
+    def __init__(self, target: Target, password: str, certificates: HostKeys) -> None:
         """Raises Misconfigured for an address or options that make no sense."""
+        self._certificates = certificates
+        self._objection: DriverError | None = None
         self._options = Options.of(target)
         scheme = "https" if self._options.tls else "http"
         port = PORT if target.port is None else target.port
@@ -67,11 +83,11 @@ class Rest:
         self._password = password
         self.heard = False
 
-    async def ask(self, command: str) -> bytes:
+    async def ask(self, command: str, **about: str) -> bytes:
         """The JSON text of the answer. Raises Complaint, and DriverError for all else."""
         try:
             async with self._client() as client:
-                body = await self._exchange(client, command)
+                body = await self._exchange(client, command, about)
         except httpx.RemoteProtocolError as error:
             raise Garbled(f"{command}: {error}"[:200]) from None
         except (httpx.InvalidURL, httpx.LocalProtocolError):
@@ -82,11 +98,13 @@ class Rest:
         self._check(command, body)
         return body
 
-    async def _exchange(self, client: httpx.AsyncClient, command: str) -> bytes:
+    async def _exchange(
+        self, client: httpx.AsyncClient, command: str, about: dict[str, str]
+    ) -> bytes:
         async with client.stream(
             "POST",
             self._url.copy_merge_params({"cmd": command, "type": "json"}),
-            data={"password": self._password},
+            data={"password": self._password, **about},
             headers={"Accept": "application/json", "Accept-Encoding": "identity"},
         ) as response:
             self.heard = True
@@ -106,20 +124,43 @@ class Rest:
     def _client(self) -> httpx.AsyncClient:
         """No proxy, no redirect, no kept connection; the caller bounds the time more tightly."""
         return httpx.AsyncClient(
-            verify=_trust(self._options.tls, self._options.pin),
+            verify=self._trust(),
             trust_env=False,
             follow_redirects=False,
             timeout=60.0,
             limits=httpx.Limits(max_keepalive_connections=0),
         )
 
+    def _trust(self) -> ssl.SSLContext:
+        """The system's authorities, or one certificate alone (tablets sign their own)."""
+        if self._options.authorities:
+            return _authorities()
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        context.sslobject_class = type("Met", (_Met,), {"greet": staticmethod(self._greet)})
+        return context
+
+    def _greet(self, certificate: bytes) -> None:
+        """Raises SSLCertVerificationError for a certificate that is not this tablet's."""
+        if self._options.pin:
+            right = hashlib.sha256(certificate).hexdigest() == self._options.pin
+            self._objection = None if right else HostKeyChanged("not the certificate of its pin")
+        else:
+            shown = base64.b64encode(certificate).decode()
+            place = (self._url.host, self._url.port or PORT)
+            try:
+                self._certificates.check(*place, "x509", shown)
+            except DriverError as objection:
+                self._objection = objection
+        if self._objection:
+            raise ssl.SSLCertVerificationError("not the certificate that was expected")
+
     def _explain(self, error: BaseException | None) -> None:
         """Raises the right error when the certificate was the reason."""
         while error is not None:
             if isinstance(error, ssl.SSLCertVerificationError):
-                if self._options.pin:
-                    raise HostKeyChanged("its certificate is not the pinned one") from None
-                raise Misconfigured("its certificate is not trusted here: set options.pin")
+                raise self._objection or Denied("no authority has signed its certificate")
             error = error.__cause__ or error.__context__
 
     def _check(self, command: str, body: bytes) -> None:
@@ -134,25 +175,16 @@ class Rest:
             raise Complaint(f"{command}: {said.replace(self._password, '…')[:100]}")
 
 
-@lru_cache(maxsize=256)
-def _trust(tls: bool, pin: str) -> ssl.SSLContext:
-    """The system's authorities, or exactly the pinned certificate (tablets sign their own)."""
-    if tls and not pin:
-        return ssl.create_default_context()
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    context.sslobject_class = type("Pinned", (_Pinned,), {"pin": pin})
-    return context
+@cache
+def _authorities() -> ssl.SSLContext:
+    return ssl.create_default_context()
 
 
-class _Pinned(ssl.SSLObject):
-    """Compares the certificate inside the handshake: before anything secret is sent."""
+class _Met(ssl.SSLObject):
+    """Looks at the certificate inside the handshake: before anything secret is sent."""
 
-    pin = ""
+    greet: Callable[[bytes], None]
 
     def do_handshake(self) -> None:
         super().do_handshake()
-        certificate = self.getpeercert(binary_form=True) or b""
-        if hashlib.sha256(certificate).hexdigest() != self.pin:
-            raise ssl.SSLCertVerificationError("another certificate than the pinned one")
+        self.greet(self.getpeercert(binary_form=True) or b"")

@@ -46,6 +46,7 @@ class Tablet(TcpDevice):
         self.kiosk_locked = True
         self.plugged = False
         self.drain_per_h = drain_per_h
+        self.settings: dict[str, Any] = {"startURL": start_url, "screenBrightness": 120}
         self.faults: dict[str, str] = {}
         self.extra: dict[str, Any] = {}
         self.dies_at = ""
@@ -97,13 +98,26 @@ class Tablet(TcpDevice):
             self.mood = Mood.OFF
         if command in self.faults:
             return {"status": "Error", "statustext": self.faults[command]}
-        if command == "deviceInfo":
-            return self._info()
+        asking: dict[str, Callable[[], dict[str, Any]]] = {
+            "deviceInfo": self._info,
+            "listSettings": lambda: self.settings,
+            "setStringSetting": lambda: self._set(command, asked),
+            "setBooleanSetting": lambda: self._set(command, asked),
+        }
+        if command in asking:
+            return asking[command]()
         act = self._commands().get(command)
         if act is None:
             return {"status": "Error", "statustext": "Unknown command"}
         act()
         return {"status": "OK", "statustext": f"{command} done"}
+
+    def _set(self, command: str, asked: dict[str, str]) -> dict[str, Any]:
+        if not asked.get("key") or "value" not in asked:
+            return {"status": "Error", "statustext": "Key or value is missing"}
+        boolean = command == "setBooleanSetting"
+        self.settings[asked["key"]] = asked["value"] == "true" if boolean else asked["value"]
+        return {"status": "OK", "statustext": f"{asked['key']} set"}
 
     def _commands(self) -> dict[str, Callable[[], None]]:
         def put(**values: Any) -> Callable[[], None]:

@@ -27,8 +27,9 @@ class HostKeys:
     that cannot be read in full pins nothing anew: it refuses.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, thing: str = "host key") -> None:
+        """`thing`: what is pinned, for the log. A certificate is of the type `x509`."""
+        self._path, self._thing = path, thing
         self._guard = Lock()
         self._keys: dict[Place, Key] = {}
         self._stamp: tuple[int, int, int] | None = None
@@ -53,7 +54,7 @@ class HostKeys:
             if known is None:
                 with self._changing():
                     known = self._keys.setdefault(place, shown)
-                log.info("pinned the host key of %s port %d: %s", host, port, fingerprint(key))
+                log.info("pinned the %s of %s:%d: %s", self._thing, host, port, fingerprint(key))
             if known == shown:
                 self._told.pop(place, None)
                 return
@@ -62,7 +63,7 @@ class HostKeys:
             )
             if self._told.get(place) != key:
                 self._told[place] = key
-                log.error("HOST KEY CHANGED at %s port %d: %s", host, port, detail)
+                log.error("%s CHANGED at %s:%d: %s", self._thing.upper(), host, port, detail)
             raise HostKeyChanged(detail)
 
     def forget(self, host: str, port: int) -> bool:
