@@ -7,13 +7,25 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from dashboards import about, caretaker, devices, feeds, incidents, reports, resets, rooms, signin
+from dashboards import (
+    about,
+    calendars,
+    caretaker,
+    devices,
+    feeds,
+    incidents,
+    reports,
+    resets,
+    rooms,
+    signin,
+)
 from dashboards.errors import register_errors
 from dashboards.limits import Limits
 
 routers = [
     rooms.router,
     feeds.router,
+    calendars.router,
     devices.router,
     resets.router,
     incidents.router,

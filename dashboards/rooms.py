@@ -122,6 +122,7 @@ def room(
         runs = _runs_for(session, status.course)
         fresh = freshness(session, [site.id]).get(found.id, Freshness())
         troubled = feeds.troubled(session, found) if visitor.can(Action.EDIT) else []
+        own_feeds = feeds.of_room(session, found) if visitor.can(Action.EDIT) else []
     return page(
         request,
         "room.html",
@@ -130,6 +131,7 @@ def room(
         status=status,
         fresh=fresh,
         troubled=troubled,
+        feeds=own_feeds,
         groups=by_kind(devices),
         reported={device.id for _, device in reports},
         courses=courses,

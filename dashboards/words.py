@@ -9,6 +9,7 @@ from agents.facts import FACTS
 from fleet.auth import MIN_PASSWORD
 from inventory import (
     DeviceKind,
+    FeedKind,
     Health,
     Impact,
     Problem,
@@ -292,6 +293,8 @@ MESSAGES = {
     "timetable_confirmed": N_(
         "Danke. Der Stundenplan wird gleich neu gelesen. Danach gilt, was darin steht."
     ),
+    "timetable_again": N_("Der Stundenplan wird in der nächsten halben Minute neu gelesen."),
+    "calendar_gone": N_("Diese Adresse gilt nicht mehr."),
     "timetable_fine": N_("Hier gibt es nichts mehr zu bestätigen."),
     "service_set": N_("Der Einsatz-Zustand ist geändert."),
     "report_set": N_("Die Meldung ist geändert."),
@@ -300,6 +303,13 @@ MESSAGES = {
     "me_too": N_("Danke. Ihr Hinweis ist bei der Meldung notiert."),
 }
 """What a page says after something was done; chosen by `?hinweis=` in the address."""
+
+FEED_KIND = {
+    FeedKind.ICS: "iCalendar",
+    FeedKind.CALDAV: "CalDAV",
+    FeedKind.CSV: "CSV",
+    FeedKind.XML: "XML",
+}
 
 PASSWORD_HINT = N_("Mindestens {count} Zeichen. Ein Satz ist leichter zu merken als ein Wort.")
 

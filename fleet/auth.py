@@ -17,7 +17,7 @@ from sqlalchemy import update
 from sqlmodel import Session, col, delete, select
 
 from fleet.settings import Settings
-from inventory import Account, OneTimeLink, Role, SignIn, Site
+from inventory import Account, CalendarLink, OneTimeLink, Role, SignIn, Site
 from inventory.db import reading
 
 COOKIE = "raumwart"
@@ -179,6 +179,60 @@ def set_cookie(response: Response, secret: str, settings: Settings) -> None:
         secure=settings.public_url.startswith("https://"),
         samesite="lax",
     )
+
+
+# --- addresses for calendar programs --------------------------------------------------------
+
+
+def new_calendar_link(
+    session: Session,
+    account: Account,
+    now: datetime,
+    *,
+    site: str | None = None,
+    room: str | None = None,
+) -> str:
+    """A token for `/kalender/<token>.ics`: reads the courses of this room, of this site, or of all
+    that the account may see, and nothing else. Only its hash is kept."""
+    token = secrets.token_urlsafe(32)
+    assert account.id is not None
+    session.add(
+        CalendarLink(
+            token_hash=_hash(token),
+            account_id=account.id,
+            site_id=site,
+            room_id=room,
+            created_at=now,
+        )
+    )
+    return token
+
+
+def forget_calendar_link(session: Session, account: Account, token_hash: str) -> None:
+    """Whoever still uses this address of the account reads nothing from now on."""
+    session.exec(
+        delete(CalendarLink).where(
+            col(CalendarLink.token_hash) == token_hash,
+            col(CalendarLink.account_id) == account.id,
+        )
+    )
+
+
+def calendar_reader(
+    session: Session, token: str, now: datetime
+) -> tuple[CalendarLink, frozenset[str]] | None:
+    """The link and the ids of the sites that its account may see now, or None."""
+    row = session.exec(
+        select(CalendarLink, Account)
+        .join(Account, col(Account.id) == col(CalendarLink.account_id))
+        .where(CalendarLink.token_hash == _hash(token), Account.active)
+    ).first()
+    if row is None:
+        return None
+    link, account = row
+    if link.used_at is None or now - link.used_at > timedelta(hours=1):
+        link.used_at = now
+    return link, visible_sites(session, account)
 
 
 # --- who is asking --------------------------------------------------------------------------

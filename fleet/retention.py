@@ -29,6 +29,7 @@ def _table(name: str) -> Table:
 READING, FLIP, REPORT = _table("reading"), _table("flip"), _table("report")
 SIGN_IN, LINK = _table("sign_in"), _table("one_time_link")
 INCIDENT = _table("incident")
+SNAPSHOT = _table("feed_snapshot")
 COURSE, RUN = _table("course"), _table("reset_run")
 
 Condition = Callable[[datetime], ColumnElement[bool]]
@@ -70,6 +71,10 @@ def _finished_runs(then: datetime) -> ColumnElement[bool]:
     return and_(RUN.c.planned_at < then, RUN.c.state.not_in(OPEN_STATES))
 
 
+def _kept_bodies(then: datetime) -> ColumnElement[bool]:
+    return and_(SNAPSHOT.c.seen_at < then, SNAPSHOT.c.body.is_not(None))
+
+
 DAY = timedelta(days=1)
 YEAR = 365 * DAY
 
@@ -82,6 +87,8 @@ RULES = (
     Rule("sign-ins", SIGN_IN, 0 * DAY, lambda then: SIGN_IN.c.expires_at < then),
     Rule("one-time links", LINK, 0 * DAY, lambda then: LINK.c.expires_at < then),
     Rule("reset runs", RUN, YEAR, _finished_runs),
+    Rule("timetable contents", SNAPSHOT, 30 * DAY, _kept_bodies, {"body": None}),
+    Rule("timetable snapshots", SNAPSHOT, 180 * DAY, lambda then: SNAPSHOT.c.seen_at < then),
     Rule("courses", COURSE, YEAR, lambda then: COURSE.c.end < then),
 )
 """Done reports lose the contact after 14 days and the text after a year; what was broken stays.
