@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Engine, Table, and_, delete, exists, func, select, update
 from sqlmodel import SQLModel
 
+from fleet import evidence
 from fleet.metrics import tally
 from inventory import OPEN_STATES, ReportState, Subject
 from inventory.db import session
@@ -31,6 +32,7 @@ SIGN_IN, LINK = _table("sign_in"), _table("one_time_link")
 INCIDENT = _table("incident")
 SNAPSHOT = _table("feed_snapshot")
 COURSE, RUN = _table("course"), _table("reset_run")
+EVIDENCE, SEAL = _table("evidence"), _table("evidence_seal")
 
 Condition = Callable[[datetime], ColumnElement[bool]]
 """What is old enough, given the moment before which things are old."""
@@ -75,6 +77,16 @@ def _kept_bodies(then: datetime) -> ColumnElement[bool]:
     return and_(SNAPSHOT.c.seen_at < then, SNAPSHOT.c.body.is_not(None))
 
 
+def _superseded(table: Table, moment: str, chain: str = "") -> Condition:
+    """Old links of a chain, but not the newest of them: what follows is checked against it."""
+    later = table.alias()
+    follows = [later.c.number > table.c.number]
+    follows += [later.c[chain] == table.c[chain]] if chain else []
+    return lambda then: and_(
+        table.c[moment] < then, exists().where(later.c[moment] < then, *follows)
+    )
+
+
 DAY = timedelta(days=1)
 YEAR = 365 * DAY
 
@@ -90,6 +102,8 @@ RULES = (
     Rule("timetable contents", SNAPSHOT, 30 * DAY, _kept_bodies, {"body": None}),
     Rule("timetable snapshots", SNAPSHOT, 180 * DAY, lambda then: SNAPSHOT.c.seen_at < then),
     Rule("courses", COURSE, YEAR, lambda then: COURSE.c.end < then),
+    Rule("evidence", EVIDENCE, evidence.KEPT, _superseded(EVIDENCE, "recorded_at", "device_id")),
+    Rule("seals of evidence", SEAL, evidence.KEPT, _superseded(SEAL, "sealed_at")),
 )
 """Done reports lose the contact after 14 days and the text after a year; what was broken stays.
 A course takes the verdict at its start and its reset runs along."""
@@ -99,6 +113,7 @@ def forget(engine: Engine, now: datetime) -> dict[str, int]:
     """Delete what is old, in small transactions. Returns rule → rows; safe to repeat."""
     with session(engine) as opened:
         tally.settle(opened, now)
+        evidence.seal(opened, now)
     done: dict[str, int] = {}
     for rule in RULES:
         for _ in range(MAX_BATCHES):
@@ -114,7 +129,7 @@ def forget(engine: Engine, now: datetime) -> dict[str, int]:
 
 def _batch(engine: Engine, rule: Rule, now: datetime) -> int:
     (key,) = rule.table.primary_key
-    old = select(key).where(rule.old(now - rule.after)).limit(BATCH)
+    old = select(key).where(rule.old(now - rule.after)).order_by(key).limit(BATCH)
     with session(engine) as opened:
         ids = opened.execute(old).scalars().all()
         if not ids:

@@ -13,6 +13,7 @@ from inventory.course import (
     Verdict,
 )
 from inventory.device import Device, DeviceKind, DeviceState, Health, Service
+from inventory.evidence import Evidence, EvidenceSeal
 from inventory.feed_options import FeedKind, FeedOptions
 from inventory.incident import Incident, Prediction
 from inventory.notice import OPEN_NOTICES, Alarm, Level, Notice, NoticeState
@@ -41,6 +42,8 @@ __all__ = [
     "Device",
     "DeviceKind",
     "DeviceState",
+    "Evidence",
+    "EvidenceSeal",
     "Feed",
     "FeedKind",
     "FeedOptions",

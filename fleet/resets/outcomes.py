@@ -6,6 +6,7 @@ from sqlalchemy import case, exists, update
 from sqlmodel import Session, col, select
 
 from agents.messages import Outcome, Step
+from fleet.evidence import ENDS, record
 from fleet.health.judging import lock_devices
 from fleet.resets.proof import evidence, verify
 from fleet.resets.runs import ANSWER_MARGIN, look_due, move, move_all, retry
@@ -25,7 +26,7 @@ def apply_outcome(session: Session, outcome: Outcome, now: datetime) -> None:
     run = session.get(ResetRun, outcome.order.rpartition(".")[0], with_for_update=True)
     if run is None or (run.order_id, run.device_id) != (outcome.order, outcome.device):
         return
-    recipe = session.get_one(Recipe, run.recipe_id)
+    recipe, before = session.get_one(Recipe, run.recipe_id), run.state
     match outcome.step:
         case Step.ACTED if run.state is RunState.ORDERED:
             move(run, RunState.ACTED, now)
@@ -42,6 +43,8 @@ def apply_outcome(session: Session, outcome: Outcome, now: datetime) -> None:
         case Step.REFUSED | Step.FAILED if run.state is RunState.PLANNED and outcome.permanent:
             _end(run, recipe, outcome, now)
     session.flush()
+    if run.state is not before and run.state in ENDS:
+        record(session, run, now)
 
 
 def _end(
@@ -148,6 +151,8 @@ def expire(session: Session, now: datetime) -> None:
         recipe = session.get_one(Recipe, run.recipe_id)
         _mark_touched(session, run)
         retry(run, recipe, now, otherwise=RunState.UNKNOWN, reason="no_answer")
+        if run.state in ENDS:
+            record(session, run, now)
     session.flush()
     _note_use(session, now)
 
