@@ -27,7 +27,7 @@ from agents.credentials import Credentials
 from agents.driver import DriverError
 from agents.drivers import DRIVERS
 from agents.ssh.host_keys import HostKeys
-from fleet import auth, resets, roster
+from fleet import auth, canary, evidence, resets, roster
 from fleet import demo as simulation
 from fleet.app import create_app
 from fleet.health.rules import THRESHOLDS
@@ -43,6 +43,8 @@ main = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+evidence_commands = typer.Typer(help="What proves how resets ended.", no_args_is_help=True)
+main.add_typer(evidence_commands, name="evidence")
 out = Console()
 err = Console(stderr=True)
 
@@ -264,7 +266,12 @@ def reset(
             run = resets.request(opened, device, datetime.now(UTC), settings, actor)
     except resets.ResetRefused as refused:
         stop(f"{device} is not reset: {refused}")
-    out.print(f"Reset {run.id} of {device} is planned.")
+    follow(engine, run, wait=wait)
+
+
+def follow(engine: Engine, run: ResetRun, *, wait: bool) -> None:
+    """Tell how the reset goes on until it ends; without a proof the command fails."""
+    out.print(f"Reset {run.id} of {run.device_id} is planned.")
     shown = RunState.PLANNED
     while wait and shown in OPEN_STATES:
         if shown == RunState.PLANNED and datetime.now(UTC) > run.not_after:
@@ -277,6 +284,35 @@ def reset(
             out.print(f"  {shown.value} {row.reason}".rstrip())
     if wait and shown != RunState.VERIFIED:
         raise typer.Exit(1)
+
+
+@main.command("canary")
+def canary_(
+    device: Annotated[str, typer.Argument(help="The laptop's id.")],
+    wait: Annotated[bool, typer.Option(help="Wait for the proof.")] = True,
+) -> None:
+    """Test the reset on this laptop: it plants traces as a guest would, resets and looks."""
+    engine, settings = database()
+    actor = f"shell:{os.environ.get('USER', 'unknown')}"
+    try:
+        with session(engine) as opened:
+            run = canary.ask(opened, device, datetime.now(UTC), settings, actor)
+    except resets.ResetRefused as refused:
+        stop(f"{device} is not tested: {refused}")
+    follow(engine, run, wait=wait)
+
+
+@evidence_commands.command("verify")
+def verify_evidence() -> None:
+    """Check every chain of evidence, and say where one was changed or cut."""
+    engine, _ = database()
+    with reading(engine) as opened:
+        count, broken = evidence.check(opened, datetime.now(UTC))
+    for each in broken:
+        out.print(f"{each.chain or 'seals'} {each.number}: {each.what}", highlight=False)
+    if broken:
+        stop(f"{len(broken)} places in {count} records do not hold.")
+    out.print(f"{count} records of evidence, all as they were written.")
 
 
 @main.command()
