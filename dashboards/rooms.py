@@ -1,10 +1,13 @@
 """Shows the region's rooms, the most urgent first, and one room in full."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from itertools import groupby
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import HTMLResponse
+from sqlalchemy import exists
+from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 
 from dashboards import feeds, words
@@ -14,13 +17,16 @@ from dashboards.view import page
 from fleet import readiness
 from fleet.auth import Action, Visitor, signed_in
 from inventory import (
+    Alarm,
     Course,
     Device,
     DeviceKind,
     DeviceState,
+    Level,
     Report,
     ReportState,
     ResetRun,
+    Room,
     RunState,
     Verdict,
 )
@@ -52,6 +58,7 @@ def overview(
         rooms = readiness.overview(session, now, request.app.state.settings, visitor.sites)
         fresh = freshness(session, visitor.sites)
         choices = municipalities(session, visitor)
+        alarmed = _begun_not_ready(session, now, visitor)
     found = [one for one in rooms if _matches(one, q.strip().casefold(), gemeinde, status)]
     shown = found if alle else found[:MOST]
     return page(
@@ -60,6 +67,7 @@ def overview(
         visitor=visitor,
         hint=hinweis,
         total=len(rooms),
+        alarmed=alarmed,
         needing=sum(_needs_somebody(one) for one in rooms),
         ready=sum(one.verdict == Verdict.READY for one in rooms),
         found=len(found),
@@ -73,6 +81,28 @@ def overview(
         verdicts=VERDICT_CHOICES,
         chosen={"q": q, "gemeinde": gemeinde, "status": status},
     )
+
+
+def _begun_not_ready(
+    session: Session, now: datetime, visitor: Visitor
+) -> Sequence[tuple[Course, Room]]:
+    """Running courses that began in a room that was not ready, and still is not."""
+    recovered = aliased(Alarm)
+    return session.exec(
+        select(Course, Room)
+        .join(Room, col(Room.id) == col(Course.room_id))
+        .join(Alarm, col(Alarm.course_id) == col(Course.id))
+        .where(Alarm.level == Level.START, Alarm.course_start == Course.start)
+        .where(Course.end > now, col(Course.cancelled).is_(False))
+        .where(col(Room.site_id).in_(visitor.sites))
+        .where(
+            ~exists().where(
+                col(recovered.course_id) == col(Course.id),
+                col(recovered.level) == Level.RECOVERED,
+            )
+        )
+        .order_by(col(Course.start), col(Room.name))
+    ).all()
 
 
 def _began_unseen(one: readiness.RoomStatus) -> bool:

@@ -5,6 +5,7 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
@@ -13,6 +14,7 @@ from sqlalchemy import text
 
 import dashboards
 from agents.bus import open_bus
+from dashboards import letters
 from fleet import api, auth, intake, jobs, metrics
 from fleet.embedded import EmbeddedAgents
 from fleet.security import Guard, may_scrape
@@ -94,7 +96,8 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         bus = await open_bus(settings.bus)
-        service = jobs.Service(app.state.engine, bus, settings, clock)
+        write = partial(letters.write, settings.public_url)
+        service = jobs.Service(app.state.engine, bus, settings, clock, write)
         app.state.service = service
         app.state.started = clock()
         tasks = [

@@ -22,6 +22,8 @@ from fleet import (
     incidents,
     intake,
     metrics,
+    notify,
+    outbox,
     readiness,
     resets,
     retention,
@@ -51,6 +53,8 @@ class Service:
     bus: Bus
     settings: Settings
     clock: Callable[[], datetime]
+    write: notify.Writer | None = None
+    """Puts messages into words; None: nobody is told of anything."""
     agents: EmbeddedAgents | None = None
     """None: the agents are where the devices are."""
     published: dict[str, roster.Published] = field(default_factory=dict)
@@ -147,6 +151,19 @@ async def judge_rooms(service: Service) -> None:
     await asyncio.to_thread(run)
 
 
+async def raise_alarms(service: Service) -> None:
+    def run(write: notify.Writer) -> None:
+        with session(service.engine) as opened:
+            notify.climb(opened, service.clock(), service.settings, write)
+
+    if service.write:
+        await asyncio.to_thread(run, service.write)
+
+
+async def send_notices(service: Service) -> None:
+    await asyncio.to_thread(outbox.send, service.engine, service.clock, service.settings)
+
+
 async def warm_metrics(service: Service) -> None:
     await asyncio.to_thread(metrics.warm, service.engine)
 
@@ -175,6 +192,8 @@ JOBS = (
     Job("orders", 3, send_orders),
     Job("devices", 15, judge_devices),
     Job("rooms", 10, judge_rooms),
+    Job("alarms", 15, raise_alarms),
+    Job("notices", 5, send_notices),
     Job("metrics", 10, warm_metrics),
     Job("trends", 60, search_trends),
     Job("retention", 3600, forget),

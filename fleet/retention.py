@@ -31,6 +31,7 @@ READING, FLIP, REPORT = _table("reading"), _table("flip"), _table("report")
 SIGN_IN, LINK = _table("sign_in"), _table("one_time_link")
 INCIDENT = _table("incident")
 SNAPSHOT = _table("feed_snapshot")
+NOTICE = _table("notice")
 COURSE, RUN = _table("course"), _table("reset_run")
 EVIDENCE, SEAL = _table("evidence"), _table("evidence_seal")
 
@@ -98,6 +99,7 @@ RULES = (
     Rule("texts of reports", REPORT, YEAR, _done_with("text"), {"text": ""}),
     Rule("sign-ins", SIGN_IN, 0 * DAY, lambda then: SIGN_IN.c.expires_at < then),
     Rule("one-time links", LINK, 0 * DAY, lambda then: LINK.c.expires_at < then),
+    Rule("notices", NOTICE, YEAR, lambda then: NOTICE.c.made_at < then),
     Rule("reset runs", RUN, YEAR, _finished_runs),
     Rule("timetable contents", SNAPSHOT, 30 * DAY, _kept_bodies, {"body": None}),
     Rule("timetable snapshots", SNAPSHOT, 180 * DAY, lambda then: SNAPSHOT.c.seen_at < then),
@@ -106,7 +108,7 @@ RULES = (
     Rule("seals of evidence", SEAL, evidence.KEPT, _superseded(SEAL, "sealed_at")),
 )
 """Done reports lose the contact after 14 days and the text after a year; what was broken stays.
-A course takes the verdict at its start and its reset runs along."""
+A course takes its verdicts, alarms and reset runs along."""
 
 
 def forget(engine: Engine, now: datetime) -> dict[str, int]:

@@ -4,7 +4,7 @@ import difflib
 import os
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
@@ -58,6 +58,21 @@ class Settings(BaseSettings):
     """From where /metrics may be read without a token."""
     metrics_token: str = ""
     """Bearer token that opens /metrics from elsewhere."""
+
+    mail_host: str = ""
+    """The mail server that messages are sent through; empty: none are sent by e-mail."""
+    mail_port: Annotated[int, Field(ge=1, le=65535)] = 587
+    mail_tls: Literal["starttls", "tls", "none"] = "starttls"
+    """`none` only for a mail server on this very machine."""
+    mail_from: str = ""
+    """The sender's address; empty: raumwart@ and the host of FLEET_URL."""
+    mail_user: str = ""
+    mail_credential: str = ""
+    """Name of the credential with the part `password`."""
+    mail_password_file: Path | None = None
+    """A file with the password, instead of a credential."""
+    webhook_networks: Networks = []
+    """Internal networks (CIDR) that webhooks may lead to; public addresses always may."""
 
     @model_validator(mode="before")
     @classmethod

@@ -148,7 +148,21 @@ def regions(draw: st.DrawFn) -> Region:
         }
         for n in some(2)
     ]
+    ways = [("mail", "a@example.org"), ("webhook", "https://example.org/x?y=1"), ("log", "")]
+    contacts = [
+        {
+            "id": f"c{n}",
+            "site": draw(st.sampled_from(sites))["id"],
+            "name": draw(NAME),
+            "audience": draw(st.sampled_from(["caretaker", "duty", "office", "it"])),
+            "channel": way,
+            "address": address,
+            "quiet": draw(st.sampled_from(["", "18:00-07:00"])),
+        }
+        for n, (way, address) in enumerate(draw(st.lists(st.sampled_from(ways), max_size=2)), 1)
+    ]
     sheets = {
+        "contacts": contacts,
         "course_kinds": course_kinds,
         "sites": sites,
         "rooms": rooms,

@@ -244,8 +244,8 @@ def test_a_folder_is_read_as_a_whole(tmp_path: Path) -> None:
     write(tmp_path, "notes.txt", "not for us")
     assert faults(tmp_path) == [
         "devices.csv, line 2, driver: there is no driver 'shh'; did you mean 'ssh'?",
-        "printers.csv: there is no sheet 'printers'; known: course_kinds, devices, feeds, recipes,"
-        " rooms, sites",
+        "printers.csv: there is no sheet 'printers'; known: contacts, course_kinds, devices, feeds,"
+        " recipes, rooms, sites",
         "rooms.csv, line 2, name: is missing; every room needs it",
     ]
 

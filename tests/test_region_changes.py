@@ -274,3 +274,27 @@ def test_an_error_while_writing_leaves_nothing(engine: Engine, tmp_path: Path) -
         half()
     with reading(engine) as opened:
         assert opened.exec(select(func.count()).select_from(Site)).one() == 0
+
+
+@pytest.mark.parametrize(
+    ("channel", "address", "quiet", "said"),
+    [
+        ("mail", "", "", "is no e-mail address"),
+        ("mail", "a b@example.org", "", "is no e-mail address"),
+        ("webhook", "ftp://example.org", "", "is no web address"),
+        ("webhook", "https://u:p@example.org/", "", "name a credential instead"),
+        ("log", "", "20-7", "are no quiet hours"),
+        ("log", "", "20:00-20:00", "are no quiet hours"),
+        ("pigeon", "", "", "channel"),
+    ],
+)
+def test_a_contact_that_reaches_nobody_is_refused(
+    tmp_path: Path, channel: str, address: str, quiet: str, said: str
+) -> None:
+    path = tmp_path / "contacts.csv"
+    path.write_text(
+        "id,site,name,audience,channel,address,quiet\n"
+        f"c1,s1,Haus,caretaker,{channel},{address},{quiet}\n"
+    )
+    with pytest.raises(ImportRefused, match=said):
+        read_region(path, drivers=())

@@ -12,7 +12,7 @@ from sqlalchemy import Engine, func
 from sqlmodel import Session, col, select
 
 from fleet.readiness import limits
-from fleet.readiness.checkpoints import freeze, keep
+from fleet.readiness.checkpoints import freeze, judged_for, keep
 from fleet.readiness.judging import judge
 from fleet.readiness.roomdata import running_or_next
 from fleet.readiness.verdict import REASONS, Reason, Swap, judge_room
@@ -26,6 +26,7 @@ __all__ = [
     "Swap",
     "freeze",
     "judge_room",
+    "judged_for",
     "keep",
     "overview",
     "recent",

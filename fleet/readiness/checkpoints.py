@@ -2,7 +2,7 @@
 the one at its start: once, and never changed afterwards."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -64,7 +64,7 @@ def keep(session: Session, now: datetime, settings: Settings) -> None:
             session.execute(insert_missing(session, Checkpoint), rows)
 
 
-def rounds(courses: Sequence[Course]) -> Iterator[dict[str, Course]]:
+def _rounds(courses: Sequence[Course]) -> Iterator[dict[str, Course]]:
     """The courses in groups that hold at most one for each room; two that begin together in one
     room are rare."""
     waiting = list(courses)
@@ -74,16 +74,24 @@ def rounds(courses: Sequence[Course]) -> Iterator[dict[str, Course]]:
         waiting = [course for course in waiting if course is not chosen[course.room_id]]
 
 
+def judged_for(
+    session: Session, courses: Sequence[Course], now: datetime, settings: Settings
+) -> Iterator[tuple[Course, Judged]]:
+    """The verdict on each of these courses' rooms for that very course."""
+    for chosen in _rounds(courses):
+        rooms = session.exec(select(Room).where(col(Room.id).in_(chosen))).all()
+        judged = judge(session, rooms, chosen, now, settings)
+        yield from ((chosen[room], one) for room, one in judged.items())
+
+
 def _rows(
     session: Session, courses: Sequence[Course], now: datetime, settings: Settings
 ) -> list[Row]:
-    found: list[Row] = []
-    for chosen in rounds(courses):
-        rooms = session.exec(select(Room).where(col(Room.id).in_(chosen))).all()
-        feeds = _feeds(session, chosen)
-        judged = judge(session, rooms, chosen, now, settings)
-        found += [_row(chosen[room], one, feeds(room), now) for room, one in judged.items()]
-    return found
+    feeds = _feeds(session, {course.room_id for course in courses}) if courses else {}
+    return [
+        _row(course, one, feeds.get(course.room_id, []), now)
+        for course, one in judged_for(session, courses, now, settings)
+    ]
 
 
 def _row(course: Course, judged: Judged, feeds: Sequence[Feed], now: datetime) -> Row:
@@ -108,11 +116,11 @@ def _unknown(course: Course, now: datetime) -> Row:
     }
 
 
-def _feeds(session: Session, rooms: Iterable[str]) -> Callable[[str], Sequence[Feed]]:
+def _feeds(session: Session, rooms: Iterable[str]) -> dict[str, list[Feed]]:
     found: dict[str, list[Feed]] = defaultdict(list)
     pairs = session.exec(
         select(Room.id, Feed).join(Feed, belongs()).where(col(Room.id).in_(list(rooms)))
     )
     for room, feed in pairs:
         found[room].append(feed)
-    return lambda room: found[room]
+    return found

@@ -15,6 +15,7 @@ from pydantic import (
 )
 from sqlmodel import SQLModel
 
+from inventory.contact import Audience, Channel, Contact
 from inventory.course import CourseKind, Feed
 from inventory.device import Device, DeviceKind, Service
 from inventory.feed_options import FeedKind, check_options
@@ -121,6 +122,23 @@ class CourseKindRow(Row):
     thresholds: KindLimits = {}
 
 
+class ContactRow(Row):
+    site: Slug
+    name: Named
+    audience: Annotated[Audience, BeforeValidator(spelling.word)]
+    channel: Annotated[Channel, BeforeValidator(spelling.word)]
+    address: Annotated[Line, Field(max_length=2000, validate_default=True)] = ""
+    credential: Annotated[Line, Field(max_length=63)] = ""
+    quiet: Annotated[Line, AfterValidator(spelling.quiet_hours)] = ""
+
+    @field_validator("address")
+    @classmethod
+    def _reaches_somebody(cls, address: str, info: ValidationInfo) -> str:
+        check = {Channel.MAIL: spelling.mail_address, Channel.WEBHOOK: spelling.web_address}
+        channel = info.data.get("channel")
+        return check[channel](address) if channel in check else address
+
+
 class RecipeRow(Row):
     name: Named
     steps: FreeForm = {}
@@ -220,6 +238,7 @@ SHEETS = {
         Sheet("recipes", "recipe", RecipeRow, Recipe),
         Sheet("sites", "site", SiteRow, Site),
         Sheet("rooms", "room", RoomRow, Room, {"site": "sites"}),
+        Sheet("contacts", "contact", ContactRow, Contact, {"site": "sites"}),
         Sheet("feeds", "feed", FeedRow, Feed, {"site": "sites", "room": "rooms"}),
         Sheet("course_kinds", "sort of course", CourseKindRow, CourseKind, {"site": "sites"}),
         Sheet(

@@ -41,6 +41,34 @@ def slug(text: str) -> str:
     raise ValueError(f"'{text[:80]}' cannot be used; write a-z, 0-9 and hyphens only{hint}")
 
 
+def quiet_hours(text: str) -> str:
+    """Two times of the day, such as 20:00-07:00."""
+    clock = r"([01][0-9]|2[0-3]):[0-5][0-9]"
+    if text and (not re.fullmatch(f"{clock}-{clock}", text) or text[:5] == text[6:]):
+        raise ValueError(f"'{text[:40]}' are no quiet hours; write them like 20:00-07:00")
+    return text
+
+
+def mail_address(text: str) -> str:
+    if not re.fullmatch(r"[^@\s<>,;:\"()\[\]\\]{1,64}@[^@\s<>,;:\"()\[\]\\]{1,253}", text):
+        raise ValueError(f"'{text[:80]}' is no e-mail address; write it like name@example.org")
+    return text
+
+
+def web_address(text: str) -> str:
+    """An http(s) address without a secret in it: a webhook is signed, by the credential's name."""
+    try:
+        parts = urlsplit(text)
+        good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        good = False
+    if not good:
+        raise ValueError(f"'{text[:80]}' is no web address; write it like https://example.org/hook")
+    if "@" in parts.netloc:
+        raise ValueError("must hold no user and password; name a credential instead")
+    return text
+
+
 def mac(text: str) -> str:
     """Any common spelling of a hardware address becomes aa:bb:cc:dd:ee:ff."""
     digits = re.sub(r"[:.\-\s]", "", text.lower())

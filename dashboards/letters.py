@@ -1,0 +1,81 @@
+"""Puts messages about rooms into plain German words, with one thing to do."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from functools import partial
+
+from babel.dates import format_date, format_time
+
+from dashboards.view import environment, local
+from fleet.notify import Letter, Written
+from fleet.readiness import Reason
+from inventory import Level
+
+SUBJECTS = {
+    Level.DAY_BEFORE: "{room}: Morgen klappt etwas nicht",
+    Level.CARETAKER: "{room}: Bitte helfen Sie bis {time} Uhr",
+    Level.DUTY: "{room}: Nicht bereit für den Kurs um {time} Uhr",
+    Level.RECOVERED: "{room}: Jetzt ist alles bereit",
+}
+SWITCH_ON = "Prüfen Sie bei {name}: Steckt der Stecker? Schalten Sie das Gerät ein."
+LAY_ASIDE = "Legen Sie {name} zur Seite. Es ist nicht sicher, dass es geleert ist."
+ACTIONS = {
+    "agent_silent": "Prüfen Sie, ob im Haus Strom und Internet gehen.",
+    "reported_broken": "Sehen Sie nach {name}. Geht es wieder? Dann melden Sie es als erledigt.",
+    "device_failed": SWITCH_ON,
+    "battery_low": "Stecken Sie {name} an das Netzteil.",
+    "device_unknown": SWITCH_ON,
+    "gap_too_short": "Planen Sie zwischen den beiden Kursen mehr Pause ein.",
+    "reset_failed": LAY_ASIDE,
+    "reset_unknown": LAY_ASIDE,
+    "reset_expired": LAY_ASIDE,
+    "reset_again": "Lassen Sie {name} eingeschaltet stehen. Raumwart versucht es noch einmal.",
+    "not_proved": LAY_ASIDE,
+    "used_since": LAY_ASIDE,
+    "calendar_in_doubt": "Sie müssen nichts tun. Die IT sieht nach dem Stundenplan.",
+}
+"""Reason → what somebody in the room can do about it."""
+OTHERWISE = "Sehen Sie bitte im Raum nach."
+MOST = 6
+"""Reasons in one message: the others are on the page."""
+
+
+def write(public_url: str, letter: Letter, now: datetime) -> Written:
+    german = environment("de").overlay(autoescape=False)
+    german.filters["said"] = partial(_said, now)
+    link = f"{public_url}/raum/{letter.room.id}"
+    shown = [each for each in letter.reasons if each.device or not _has_devices(letter.reasons)]
+    text = german.get_template("letter.txt").render(
+        now=now,
+        letter=letter,
+        action=action(letter),
+        shown=shown[:MOST],
+        more=len(shown) - MOST,
+        link=link,
+    )
+    time = format_time(local(letter.courses[0].start), "HH:mm", locale="de")
+    subject = SUBJECTS[letter.level].format(room=letter.room.name, time=time)
+    return Written(subject, text.strip() + "\n", link)
+
+
+def _said(now: datetime, start: datetime) -> str:
+    """um 9:30 Uhr, morgen um 9:30 Uhr, am Montag um 9:30 Uhr."""
+    days = (local(start).date() - local(now).date()).days
+    day = {0: "", 1: "morgen "}.get(days, f"am {format_date(local(start), 'EEEE', locale='de')} ")
+    return f"{day}um {format_time(local(start), 'HH:mm', locale='de')} Uhr"
+
+
+def _has_devices(reasons: Sequence[Reason]) -> bool:
+    return any(each.device for each in reasons)
+
+
+def action(letter: Letter) -> str:
+    """The one thing to do: put a spare there, else what the gravest reason asks for."""
+    for swap in letter.swaps:
+        if swap.out:
+            return f"Stellen Sie {swap.into} an den Platz von {swap.out}."
+        return f"Stellen Sie {swap.into} dazu."
+    for reason in letter.reasons:
+        if reason.code in ACTIONS:
+            return ACTIONS[reason.code].replace("{name}", reason.name or reason.device)
+    return OTHERWISE

@@ -1,0 +1,129 @@
+"""Sends the messages that wait in the table of notices.
+
+A message is claimed by a conditional UPDATE, tried again with growing pauses, and given up when
+nobody needs it any more.
+"""
+
+import logging
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from sqlalchemy import Engine, and_, func, or_, update
+from sqlmodel import Session, col, select
+
+from fleet.delivery import FINAL, NotDelivered, Parcel, deliver
+from fleet.settings import Settings
+from inventory import OPEN_NOTICES, Channel, Contact, Notice, NoticeState, Room
+from inventory.db import session
+
+log = logging.getLogger(__name__)
+
+FIRST_PAUSE = timedelta(seconds=30)
+LONGEST_PAUSE = timedelta(minutes=15)
+STUCK = timedelta(minutes=5)
+"""A process that took a message up and died: after this another one tries."""
+AT_ONCE = 30
+"""Messages sent in one round; the others wait for the next."""
+
+
+def send(engine: Engine, clock: Callable[[], datetime], settings: Settings) -> int:
+    """Send what is due; returns how many messages arrived. A mail server or webhook that cannot
+    be reached is left alone for the rest of the round."""
+    arrived = 0
+    tired: set[str] = set()
+    for _ in range(AT_ONCE):
+        taken = _take(engine, clock(), tired)
+        if taken is None:
+            break
+        problem = ""
+        try:
+            deliver(taken, settings, clock())
+        except NotDelivered as failed:
+            problem = failed.code
+            tired.add(_way(taken.channel, taken.address))
+        arrived += not problem
+        with session(engine) as opened:
+            _settle(opened, taken.id, problem, clock())
+    return arrived
+
+
+def _way(channel: Channel, address: str) -> str:
+    return "mail" if channel is Channel.MAIL else f"{channel.value} {address}"
+
+
+def _take(engine: Engine, now: datetime, tired: set[str]) -> Parcel | None:
+    """Claim the message that has waited longest; nobody else can take it then."""
+    with session(engine) as opened:
+        _give_up(opened, now)
+        due = opened.exec(
+            select(Notice, Contact, Room)
+            .join(Room, col(Room.id) == col(Notice.room_id))
+            .outerjoin(Contact, col(Contact.id) == col(Notice.contact_id))
+            .where(col(Notice.state).in_(OPEN_NOTICES))
+            .where(Notice.next_try_at <= now)
+            .order_by(col(Notice.next_try_at), col(Notice.id))
+            .limit(50)
+        ).all()
+        for notice, contact, room in due:
+            address = contact.address if contact else ""
+            if _way(notice.channel, address) in tired:
+                continue
+            claimed = opened.execute(
+                update(Notice)
+                .where(col(Notice.id) == notice.id, col(Notice.state) == notice.state)
+                .where(col(Notice.next_try_at) == notice.next_try_at)
+                .values(
+                    state=NoticeState.SENDING,
+                    next_try_at=now + STUCK,
+                    tries=Notice.tries + 1,
+                )
+                .execution_options(synchronize_session=False)
+            )
+            if claimed.rowcount:  # type: ignore[attr-defined]
+                return Parcel(
+                    notice.id,
+                    notice.channel,
+                    address,
+                    contact.credential if contact else "",
+                    notice.subject,
+                    notice.text,
+                    notice.link,
+                    notice.level.value,
+                    room.site_id,
+                    room.id,
+                )
+    return None
+
+
+def _give_up(opened: Session, now: datetime) -> None:
+    over = and_(
+        col(Notice.expires_at) <= now,
+        or_(
+            col(Notice.state) == NoticeState.WAITING,
+            and_(col(Notice.state) == NoticeState.SENDING, col(Notice.next_try_at) <= now),
+        ),
+    )
+    opened.execute(
+        update(Notice)
+        .where(over)
+        .values(
+            state=NoticeState.FAILED,
+            problem=func.coalesce(func.nullif(col(Notice.problem), ""), "expired"),
+        )
+        .execution_options(synchronize_session=False)
+    )
+
+
+def _settle(opened: Session, notice_id: str, problem: str, now: datetime) -> None:
+    notice = opened.get(Notice, notice_id)
+    if notice is None:
+        return
+    notice.problem = problem
+    if not problem:
+        notice.state, notice.sent_at = NoticeState.SENT, now
+    elif problem in FINAL:
+        notice.state = NoticeState.FAILED
+        log.warning("message %s is given up: %s", notice.id, problem)
+    else:
+        pause = min(FIRST_PAUSE * 2 ** min(notice.tries - 1, 10), LONGEST_PAUSE)
+        notice.state, notice.next_try_at = NoticeState.WAITING, now + pause
