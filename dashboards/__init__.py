@@ -20,6 +20,7 @@ from dashboards import (
     signin,
 )
 from dashboards.errors import register_errors
+from dashboards.letters import write as write_letter
 from dashboards.limits import Limits
 
 routers = [
@@ -66,4 +67,4 @@ def _kept_for_ever(inner: ASGIApp) -> ASGIApp:
     return answer
 
 
-__all__ = ["mount", "register_errors", "routers"]
+__all__ = ["mount", "register_errors", "routers", "write_letter"]

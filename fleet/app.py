@@ -14,7 +14,6 @@ from sqlalchemy import text
 
 import dashboards
 from agents.bus import open_bus
-from dashboards import letters
 from fleet import api, auth, intake, jobs, metrics
 from fleet.embedded import EmbeddedAgents
 from fleet.security import Guard, may_scrape
@@ -96,7 +95,7 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         bus = await open_bus(settings.bus)
-        write = partial(letters.write, settings.public_url)
+        write = partial(dashboards.write_letter, settings.public_url)
         service = jobs.Service(app.state.engine, bus, settings, clock, write)
         app.state.service = service
         app.state.started = clock()
