@@ -92,6 +92,7 @@ _ALL = (
     Fact("resolution", Kind.STATE, "", "Resolution of that picture"),
     Fact("native_resolution", Kind.LABEL, "", "Resolution that the device recommends"),
     Fact("frozen", Kind.STATE, "bool", "Picture frozen"),
+    Fact("at_rest", Kind.STATE, "bool", "Throws no picture: standby, cooling, or muted"),
     Fact("picture_muted", Kind.STATE, "bool", "Picture blanked"),
     Fact("sound_muted", Kind.STATE, "bool", "Sound off"),
     Fact("lamp_s", Kind.COUNTER, "s", "Lamp time of the most used lamp"),

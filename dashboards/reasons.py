@@ -127,6 +127,7 @@ RUN = {
     "bug": N_("Ein Fehler in Raumwart selbst. Er ist notiert."),
     "no_journal": N_("Der Agent kann sich Aufträge nicht merken."),
     "not_on": N_("Der Beamer ist nicht an."),
+    "lamp_young": N_("Der Beamer ging gerade erst an. Er bleibt an, das schont die Lampe."),
     "unavailable_now": N_("Der Beamer nimmt gerade keinen Befehl an."),
     "bad_job": N_("Das Gerät versteht den Auftrag nicht."),
     "bad_request": N_("Das Gerät versteht den Auftrag nicht."),

@@ -204,6 +204,7 @@ FACT = {
     "resolution": N_("Auflösung des Signals"),
     "native_resolution": N_("Beste Auflösung"),
     "frozen": N_("Standbild"),
+    "at_rest": N_("Wirft kein Bild"),
     "picture_muted": N_("Bild ausgeblendet"),
     "sound_muted": N_("Ton aus"),
     "lamp_s": N_("Lampe in Betrieb"),

@@ -26,7 +26,7 @@ def set_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAUMWART_SECRET_WRONG", '{"password": "wrong"}')
 
 
-def driver(**options: float) -> Pjlink:
+def driver(**options: Any) -> Pjlink:
     options = {"settle_s": 0.02, "answer_s": 0.3} | options
     return Pjlink(Credentials(None), Path(), **options)
 

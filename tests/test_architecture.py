@@ -65,6 +65,7 @@ CLOCKS = {
     "fleet/jobs.py",  # APScheduler ticks by the real clock
     "agents/agent.py",
     "agents/drivers/ssh.py",  # tells how far a laptop's clock is off
+    "agents/drivers/pjlink.py",  # how soon the next course begins
 }
 """Where the real clock is read; everything else is told the time."""
 

@@ -111,6 +111,7 @@ class TestPoll:
         assert await facts_of(projector) == {
             "power": "on",
             "input": "31",
+            "at_rest": False,
             "picture_muted": False,
             "sound_muted": False,
             "lamp_s": 360_000,

@@ -1,7 +1,7 @@
 """Projectors are brought to a wished state, carefully."""
 
 import asyncio
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -31,6 +31,13 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture(autouse=True)
 def password(monkeypatch: pytest.MonkeyPatch) -> None:
     set_passwords(monkeypatch)
+
+
+NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+
+
+def after(minutes: float) -> datetime:
+    return NOW + timedelta(minutes=minutes)
 
 
 class TestAct:
@@ -90,6 +97,78 @@ class TestAct:
         projector.swallowed.add("POWR")
         assert (await self.act(projector, power="on"))["power"] == "on"
         assert projector.received.count("%1POWR 1") == 1
+
+    async def test_a_course_soon_keeps_it_lit_and_mutes_it(self) -> None:
+        for minutes, power, mute in ((29, "1", "31"), (31, "0", "30")):
+            projector = on()
+            async with running(projector) as port:
+                asked = order(power="standby").model_copy(update={"next_start": after(minutes)})
+                one = driver(now=lambda: NOW)
+                await one.act(target(port), asked, 2 * SECOND)
+                facts = await one.look(target(port), asked, SECOND)
+            assert (projector.power, projector.mute) == (power, mute)
+            assert facts["at_rest"] is True
+
+    async def test_a_course_soon_does_not_light_what_is_dark(self) -> None:
+        projector = Projector()
+        async with running(projector) as port:
+            asked = order(power="standby").model_copy(update={"next_start": after(5)})
+            await driver(now=lambda: NOW).act(target(port), asked, SECOND)
+        assert projector.power == "0"
+        assert all(command.endswith("?") for command in projector.received)
+
+    async def test_warming_is_waited_for_before_it_is_muted(self) -> None:
+        projector = Projector(transition_s=0.2)
+        projector.press_power()
+        async with running(projector) as port:
+            asked = order(power="standby").model_copy(update={"next_start": after(5)})
+            await driver(now=lambda: NOW).act(target(port), asked, 2 * SECOND)
+        assert (projector.power, projector.mute) == ("1", "31")
+
+    async def test_a_lamp_that_was_just_lit_is_not_put_out(self) -> None:
+        projector = Projector(transition_s=0.0)
+        async with running(projector) as port:
+            one = driver(burn_s=60)
+            await one.act(target(port), order(power="on"), SECOND)
+            with pytest.raises(Refused) as caught:
+                await one.act(target(port), order(power="standby"), SECOND)
+            assert caught.value.reason == "lamp_young"
+            assert projector.power == "1"
+            later = driver(burn_s=0.05)
+            assert (await later.poll(target(port), SECOND))["at_rest"] is False
+            await later.act(target(port), order(power="standby"), SECOND)
+        assert projector.power == "0"
+
+    async def test_a_guest_froze_the_picture(self) -> None:
+        projector = on(pjlink_class=2)
+        projector.frozen = "1"
+        facts = await self.act(projector, power="on", freeze=False)
+        assert (projector.frozen, facts["frozen"]) == ("0", False)
+
+    async def test_one_that_cannot_freeze_is_not_frozen(self) -> None:
+        projector = on(pjlink_class=1)
+        await self.act(projector, power="on", freeze=False)
+        assert not [sent for sent in projector.received if "FREZ" in sent]
+        with pytest.raises(Misconfigured):
+            await self.act(on(pjlink_class=1), power="on", freeze=True)
+
+    @pytest.mark.parametrize("start", ["standby", "warming", "on", "cooling"])
+    @pytest.mark.parametrize("wanted", ["on", "standby"])
+    async def test_from_each_state_to_each_with_one_command_at_most(
+        self, start: str, wanted: str
+    ) -> None:
+        projector = Projector(transition_s=0.0)
+        if start in ("on", "cooling"):
+            projector.press_power()
+        assert projector.power in ("0", "1")
+        projector.transition_s = 0.15
+        if start in ("warming", "cooling"):
+            projector.press_power()
+        facts = await self.act(projector, power=wanted)
+        assert facts["power"] == wanted
+        sent = [one for one in projector.received if "POWR" in one and not one.endswith("?")]
+        assert len(sent) <= 1
+        assert projector.rejected == 0
 
     async def test_no_steps_touch_nothing(self) -> None:
         projector = Projector()
@@ -158,6 +237,8 @@ class TestAct:
             {"input": 31},
             {"mute": "false"},
             {"power": "standby", "mute": False},
+            {"power": "standby", "freeze": False},
+            {"freeze": "no"},
         ],
     )
     async def test_steps_that_make_no_sense(self, steps: dict[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 from weakref import WeakValueDictionary
@@ -19,11 +19,14 @@ from agents.driver import (
 from agents.messages import Facts, Order, Target
 from agents.pjlink import protocol
 from agents.pjlink.ensure import Ensure, Steps
+from agents.pjlink.lamp import Lamps
 from agents.pjlink.look import Memory, check_serial, look
 from agents.pjlink.session import Lost, NoLevel2, Session, connected
 
 Result = TypeVar("Result")
 
+KEEP_LIT = timedelta(minutes=30)
+"""When the next course begins sooner, a projector is muted instead of switched off."""
 IDENTITY_S = 900.0
 """How long names, models and versions are remembered; any failure forgets them."""
 SECURITY = ("md5", "sha256", "auto")
@@ -34,6 +37,7 @@ class Pjlink:
     """Looks at projectors and makes them ready.
 
     One connection at a time per projector, closed after use: many units serve a single session.
+    `burn_s`: a lamp that was lit shall burn at least this long, since short burning wears it;
     `settle_s` is the pause between two looks at a projector that is warming or cooling, and
     `answer_s` the patience for one connection within an act.
     """
@@ -45,12 +49,15 @@ class Pjlink:
         *,
         settle_s: float = 5.0,
         answer_s: float = 10.0,
+        burn_s: float = 600.0,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._credentials = credentials
         self._settle_s = settle_s
         self._answer_s = answer_s
         self._locks: WeakValueDictionary[tuple[str, int], asyncio.Lock] = WeakValueDictionary()
         self._memories: dict[tuple[str, int], Memory] = {}
+        self._lamps, self._now = Lamps(burn_s), now
         self._only_md5: set[tuple[str, int]] = set()
 
     async def poll(self, target: Target, timeout: timedelta) -> Facts:
@@ -65,6 +72,7 @@ class Pjlink:
             target, timeout.total_seconds(), lambda session: look(session, target, memory)
         )
         self._memories[place] = memory
+        self._lamps.saw(place, str(facts.get("power", "")), now)
         return facts
 
     async def look(self, target: Target, order: Order, timeout: timedelta) -> Facts:
@@ -82,10 +90,21 @@ class Pjlink:
         async def talk(say: Callable[[Session], Awaitable[Result]], /) -> Result:
             return await self._talk(target, self._answer_s, say)
 
-        ensure = Ensure(talk, lambda session: _power(session, target), self._settle_s)
+        place, loop = _place(target), asyncio.get_running_loop()
+
+        async def power(session: Session) -> str:
+            told = await _power(session, target)
+            self._lamps.saw(place, told, loop.time())
+            return told
+
+        ensure = Ensure(talk, power, self._settle_s)
         try:
             async with asyncio.timeout(timeout.total_seconds()):
-                await ensure.run(steps)
+                await ensure.run(
+                    steps,
+                    keep_lit=self._course_soon(order),
+                    young=lambda: self._lamps.young(place, loop.time()),
+                )
         except TimeoutError:
             if ensure.touched:
                 raise NoEnd(ensure.last) from None
@@ -95,6 +114,9 @@ class Pjlink:
 
     async def close(self) -> None:
         """Nothing stays open between two calls."""
+
+    def _course_soon(self, order: Order) -> bool:
+        return order.next_start is not None and order.next_start - self._now() < KEEP_LIT
 
     async def _talk(
         self, target: Target, seconds: float, say: Callable[[Session], Awaitable[Result]]

@@ -25,6 +25,8 @@ class Steps(BaseModel):
     power: Literal["on", "standby"] | None = None
     input: str | None = Field(default=None, pattern="^[1-6][1-9A-Z]$")
     mute: bool | None = None
+    freeze: bool | None = None
+    """Class 2; one that cannot freeze its picture is not frozen."""
 
     @classmethod
     def of(cls, order: Order) -> "Steps":
@@ -35,7 +37,7 @@ class Steps(BaseModel):
             wrong = sorted({str(fault["loc"][0])[:40] for fault in error.errors()})
             raise Misconfigured(f"steps: {', '.join(wrong)}") from None
         if steps.power == "standby" and steps.settings():
-            raise Misconfigured("steps: a projector in standby has neither input nor mute")
+            raise Misconfigured("steps: a projector in standby has neither input nor picture")
         return steps
 
     def settings(self) -> list[Setting]:
@@ -44,8 +46,14 @@ class Steps(BaseModel):
             extended = self.input[0] == "6" or self.input[1].isalpha()
             wanted.append(("INPT", self.input, "2" if extended else "1"))
         if self.mute is not None:
-            wanted.append(("AVMT", "31" if self.mute else "30", "1"))
+            wanted.append(_mute(self.mute))
+        if self.freeze is not None:
+            wanted.append(("FREZ", "1" if self.freeze else "0", "2"))
         return wanted
+
+
+def _mute(on: bool) -> Setting:
+    return "AVMT", "31" if on else "30", "1"
 
 
 class Talk(Protocol):
@@ -68,19 +76,44 @@ class Ensure:
         self.touched = False
         self.last = ""
 
-    async def run(self, steps: Steps) -> None:
-        """Returns when all is as wished; how long that may take is the caller's business."""
+    async def run(self, steps: Steps, *, keep_lit: bool, young: Callable[[], bool]) -> None:
+        """Returns when all is as wished; how long that may take is the caller's business.
+
+        Instead of standby: `keep_lit` only mutes picture and sound, since the next course begins
+        soon; a `young` lamp is not put out at all.
+        """
         settings = steps.settings()
         if steps.power is None and not settings:
             return
-        power = await self._talk(self._power)
-        self.heard = True
-        if steps.power is not None:
-            await self._reach(steps.power, power)
+        power = await self._ask()
+        if steps.power == "standby":
+            while power not in ("on", "standby"):
+                power = await self._ask_later(power)
+            if power == "on" and keep_lit:
+                settings = [_mute(True)]
+            elif power == "on" and young():
+                raise Refused("lamp_young", "it was switched on only now")
+            else:
+                await self._reach("standby", power)
+        elif steps.power == "on":
+            await self._reach("on", power)
         elif power != "on":
             raise Refused("not_on", f"its power state is {power or 'unknown'}")
         for setting in settings:
             await self._adjust(setting)
+
+    async def _ask(self) -> str:
+        power = await self._talk(self._power)
+        self.heard = True
+        return power
+
+    async def _ask_later(self, power: str) -> str:
+        self.last = f"its power state is {power or 'unknown'}"
+        await asyncio.sleep(self._settle_s)
+        try:
+            return await self._talk(self._power)
+        except DriverError:
+            return ""  # many go deaf while they change; the next answer counts
 
     async def _reach(self, wanted: str, power: str) -> None:
         opposite, way = ("standby", "warming") if wanted == "on" else ("on", "cooling")
@@ -91,12 +124,7 @@ class Ensure:
             if power == opposite and not self.touched:
                 await self._switch("1" if wanted == "on" else "0")
             moved = self.touched and (moved or power == way)
-            self.last = f"its power state is {power or 'unknown'}"
-            await asyncio.sleep(self._settle_s)
-            try:
-                power = await self._talk(self._power)
-            except DriverError:
-                power = ""  # many go deaf while they change; the next answer counts
+            power = await self._ask_later(power)
 
     async def _switch(self, digit: str) -> None:
         async def say(session: Session) -> str:
@@ -117,6 +145,8 @@ class Ensure:
         before = self.touched
 
         async def say(session: Session) -> str:
+            if command == "FREZ" and await session.send("CLSS") != "2":
+                return protocol.OK if wanted == "0" else protocol.OUT_OF_PARAMETER
             if await session.send(command, pjclass=pjclass) == wanted:
                 return protocol.OK
             self.touched = True

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from agents.driver import Garbled, WrongDevice
 from agents.messages import Facts, Target
 from agents.pjlink import protocol
+from agents.pjlink.lamp import DARK
 from agents.pjlink.session import Session
 
 NAMES_AT_ONCE = 4
@@ -33,6 +34,8 @@ async def look(session: Session, target: Target, memory: Memory) -> Facts:
     if powered:
         facts |= await session.facts("INPT")
         facts |= await session.facts("AVMT")
+    if "power" in facts:
+        facts["at_rest"] = facts["power"] in DARK or facts.get("picture_muted", False)
     facts |= await session.facts("ERST")
     facts |= await session.facts("LAMP")
     if not memory.identity:
