@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
-from prometheus_client import Gauge
+from prometheus_client import Gauge, Histogram
 from sqlalchemy import Engine
 from sqlmodel import select
 
@@ -42,6 +42,12 @@ LAST_SUCCESS = Gauge(
     "raumwart_task_last_success_timestamp_seconds",
     "When a task of this process's clockwork last ended well",
     ["task"],
+)
+TOOK = Histogram(
+    "raumwart_task_duration_seconds",
+    "How long a task of this process's clockwork takes",
+    ["task"],
+    buckets=(0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 120),
 )
 
 
@@ -209,7 +215,8 @@ def schedule(service: Service) -> AsyncIOScheduler:
 
     async def tick(job: Job) -> None:
         try:
-            await job.run(service)
+            with TOOK.labels(task=job.name).time():
+                await job.run(service)
         except BusAway as error:
             log.warning("%s waits: %s", job.name, error)
             return

@@ -193,10 +193,10 @@ def test_counters_never_go_backwards(engine: Engine, now: datetime) -> None:
         before = counters(opened)
     assert before["results", "north", "laptop", "verified"] == 3
     assert before["results", "north", "laptop", "failed"] == 1
-    assert before["duration", "laptop", "5"] == 1
-    assert before["duration", "laptop", "30"] == 2
-    assert before["duration", "laptop", "+Inf"] == 4
-    assert before["duration_sum", "laptop"] == pytest.approx(165, abs=0.01)
+    assert before["duration", "laptop", "quick", "5"] == 1
+    assert before["duration", "laptop", "quick", "30"] == 2
+    assert before["duration", "laptop", "quick", "+Inf"] == 4
+    assert before["duration_sum", "laptop", "quick"] == pytest.approx(165, abs=0.01)
     assert retention.forget(engine, now) == {"reset runs": 2}
     for moment in (now, now + DAY, now + 5 * DAY):
         retention.forget(engine, moment)

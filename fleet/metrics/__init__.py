@@ -15,24 +15,21 @@ from fleet import readiness
 from fleet.metrics import tally
 from fleet.metrics.devices import device_families
 from fleet.metrics.exposition import CONTENT_TYPE, Family, write
+from fleet.metrics.resets import reset_families
+from fleet.metrics.trust import notice_families, proof_families, timetable_families
 from fleet.settings import Settings
 from inventory import (
-    OPEN_STATES,
     AgentContact,
     Device,
-    Feed,
     Impact,
     Report,
     ReportState,
-    ResetRun,
     Room,
-    RunState,
     Verdict,
 )
 from inventory.db import reading
 
 VERSION = version("raumwart")
-FINAL = tuple(state for state in RunState if state not in OPEN_STATES)
 
 prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
 
@@ -63,14 +60,17 @@ def render(engine: Engine, now: datetime, settings: Settings | None = None) -> b
     itself (intake, clockwork, memory) come last.
     """
     with _no_collector(), reading(engine) as session:
+        counted = tally.totals(session)
         families = [
             *_service(),
             *device_families(session, engine),
             *_rooms(session, now, settings or Settings()),
-            *_resets(session),
+            *reset_families(session, counted),
+            *proof_families(session, counted, now),
             *_reports(session),
             *_agents(session),
-            *_feeds(session),
+            *timetable_families(session),
+            *notice_families(counted),
         ]
     return write(families) + prometheus_client.generate_latest()
 
@@ -114,68 +114,6 @@ def _rooms(session: Session, now: datetime, settings: Settings) -> Iterable[Fami
             usable.add(have, **where, kind=kind)
             wanted.add(want, **where, kind=kind)
     return verdict, start, active, usable, wanted
-
-
-def _resets(session: Session) -> Iterable[Family]:
-    results = Family("raumwart_resets_total", "counter", "Resets that came to an end, by result")
-    took = Family(
-        "raumwart_reset_duration_seconds",
-        "histogram",
-        "From the order to the device's word that it finished",
-    )
-    violations = Family(
-        "raumwart_reset_safety_violations_total",
-        "counter",
-        "Resets that ran while a course was running in the room; must stay 0",
-    )
-    underway = Family("raumwart_resets_open", "gauge", "Resets on the way, by state")
-    counted = tally.totals(session)
-    groups = {key[1:3] for key in counted if key[0] == tally.RESULTS}
-    groups |= set(_resettable(session))
-    for site, kind in sorted(groups):
-        for state in FINAL:
-            value = counted[(tally.RESULTS, site, kind, state.value)]
-            results.add(value, site=site, kind=kind, result=state.value)
-    for kind in sorted({kind for _, kind in groups}):
-        _histogram(took, kind, counted)
-    violations.add(counted[(tally.VIOLATIONS,)])
-    rows = session.execute(
-        select(col(Room.site_id), col(ResetRun.state), func.count())
-        .join(Device, col(Device.id) == col(ResetRun.device_id))
-        .join(Room, col(Room.id) == col(Device.room_id))
-        .where(col(ResetRun.state).in_(OPEN_STATES))
-        .group_by(col(Room.site_id), col(ResetRun.state))
-    )
-    open_now = {(site, state): count for site, state, count in rows}
-    for site in sorted({site for site, _ in groups}):
-        for state in RunState:
-            if state in OPEN_STATES:
-                underway.add(open_now.get((site, state), 0), site=site, state=state.value)
-    return results, took, violations, underway
-
-
-def _resettable(session: Session) -> Iterable[tuple[str, str]]:
-    """Site and kind of the devices that have a recipe: their counters begin at 0."""
-    rows = session.execute(
-        select(col(Room.site_id), col(Device.kind))
-        .join(Room, col(Room.id) == col(Device.room_id))
-        .where(col(Device.recipe_id).is_not(None))
-        .distinct()
-    )
-    return ((site, kind.value) for site, kind in rows)
-
-
-def _histogram(family: Family, kind: str, counted: tally.Counts) -> None:
-    name = family.name
-    parts = {
-        suffix: Family(name + suffix, "histogram", "") for suffix in ("_bucket", "_sum", "_count")
-    }
-    for bound in (*map(str, tally.BUCKETS), "+Inf"):
-        parts["_bucket"].add(counted[(tally.DURATION, kind, bound)], kind=kind, le=bound)
-    parts["_sum"].add(counted[(tally.DURATION_SUM, kind)], kind=kind)
-    parts["_count"].add(counted[(tally.DURATION, kind, "+Inf")], kind=kind)
-    for part in parts.values():
-        family.lines.extend(part.lines)
 
 
 def _reports(session: Session) -> Iterable[Family]:
@@ -227,18 +165,3 @@ def _agents(session: Session) -> Iterable[Family]:
         polls.add(contact.polls, site=site)
         late.add(contact.late, site=site)
     return info, heard, ahead, targets, polls, late
-
-
-def _feeds(session: Session) -> Iterable[Family]:
-    good = Family(
-        "raumwart_feed_last_success_timestamp_seconds",
-        "gauge",
-        "When the timetable was last read in full; 0: never",
-    )
-    max_age = Family(
-        "raumwart_feed_max_age_seconds", "gauge", "From which age on the timetable is in doubt"
-    )
-    for feed in session.execute(select(Feed).order_by(col(Feed.id))).scalars():
-        good.add(feed.good_at.timestamp() if feed.good_at else 0, site=feed.site_id, feed=feed.id)
-        max_age.add(feed.max_age_s, site=feed.site_id, feed=feed.id)
-    return good, max_age

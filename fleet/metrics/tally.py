@@ -1,5 +1,10 @@
-"""Counts resets for ever, although their rows are deleted one day: counters never go backwards."""
+"""Counts for ever, although the rows are deleted one day: counters never go backwards.
 
+What has rows is counted from them; what leaves none is added to the same table when it happens
+(`inventory.tally.add`).
+"""
+
+import re
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -7,8 +12,20 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, case, exists, extract, func, select
 from sqlmodel import Session, col
 
-from inventory import OPEN_STATES, Course, Device, ResetRun, Room, Tally
-from inventory.upsert import insert, insert_missing, upsert
+from inventory import (
+    OPEN_STATES,
+    Course,
+    Device,
+    Readiness,
+    ResetRun,
+    Room,
+    RunState,
+    Tally,
+)
+from inventory.notice import OPEN_NOTICES, Notice
+from inventory.recipes import CANARY
+from inventory.tally import Key, add
+from inventory.upsert import insert_missing, upsert
 
 SETTLED = timedelta(days=2)
 """Runs planned longer ago are final, and are counted into the table `tally` once and for all."""
@@ -16,11 +33,16 @@ SETTLED = timedelta(days=2)
 BUCKETS = (5, 10, 20, 30, 45, 60, 90, 120, 180, 300, 600, 1800)
 """Upper bounds of the duration histogram, seconds."""
 
-RESULTS, DURATION, DURATION_SUM, VIOLATIONS = "results", "duration", "duration_sum", "violations"
-_HORIZON = "horizon"
+SLACK = (0, 60, 300, 600, 900, 1800, 3600, 7200, 14400, 43200)
+"""Upper bounds of the histogram of how long before its course a reset was proved, seconds."""
 
-Key = tuple[str, ...]
-"""The counter's name, then its labels' values."""
+RESULTS, DURATION, VIOLATIONS = "results", "duration", "violations"
+FAILURES, CANARIES, SLACK_NAME = "failures", "canaries", "slack"
+VERDICTS, NOTICES = "verdicts", "notices"
+GATES = "gate_refusals"
+"""This and `inventory.tally.WAKES` have no rows to count: who refuses or wakes adds to them."""
+REASON = re.compile(r"[a-z][a-z0-9_]{0,47}")
+_HORIZON = "horizon"
 
 Counts = defaultdict[Key, float]
 
@@ -28,8 +50,10 @@ Counts = defaultdict[Key, float]
 def totals(session: Session) -> Counts:
     """All counters: what is in the table, and the runs since.
 
-    RESULTS: site, kind, final state. DURATION: kind, upper bound or `+Inf`, cumulative.
-    DURATION_SUM: kind, seconds. VIOLATIONS: no label.
+    RESULTS: site, kind, final state. FAILURES: site, kind, reason. CANARIES: site. VERDICTS: site,
+    verdict. NOTICES: channel, state. GATES: site, gate. WAKES: site, method, result.
+    DURATION: kind, tier, upper bound or `+Inf`, cumulative; SLACK_NAME: tier, bound; the sums of
+    these two under `<name>_sum`. VIOLATIONS: no label.
     """
     found: Counts = defaultdict(float)
     horizon = datetime.fromtimestamp(0, UTC)
@@ -38,7 +62,7 @@ def totals(session: Session) -> Counts:
             horizon = datetime.fromtimestamp(row.value, UTC)
         else:
             found[(row.counter, *(row.labels.split("\n") if row.labels else ()))] += row.value
-    for key, value in _count(session, col(ResetRun.planned_at) > horizon).items():
+    for key, value in _count(session, horizon, None).items():
         found[key] += value
     return found
 
@@ -46,28 +70,17 @@ def totals(session: Session) -> Counts:
 def settle(session: Session, now: datetime) -> None:
     """Count what is settled into the table. Has to run before such rows are deleted."""
     horizon = _locked_horizon(session)
-    oldest_open = session.execute(
-        select(func.min(col(ResetRun.planned_at))).where(col(ResetRun.state).in_(OPEN_STATES))
-    ).scalar_one_or_none()
     until = now - SETTLED
-    if oldest_open is not None:
-        until = min(until, oldest_open - timedelta(seconds=1))
+    for oldest in (
+        select(func.min(col(ResetRun.planned_at))).where(col(ResetRun.state).in_(OPEN_STATES)),
+        select(func.min(col(Notice.made_at))).where(col(Notice.state).in_(OPEN_NOTICES)),
+    ):
+        if (still_open := session.execute(oldest).scalar_one_or_none()) is not None:
+            until = min(until, still_open - timedelta(seconds=1))
     until = until.replace(microsecond=0)
     if until <= horizon:
         return
-    planned = col(ResetRun.planned_at)
-    added = _count(session, and_(planned > horizon, planned <= until))
-    rows: list[dict[str, Any]] = [
-        {"counter": key[0], "labels": "\n".join(key[1:]), "value": value}
-        for key, value in added.items()
-    ]
-    if rows:
-        add = insert(session, Tally)
-        add = add.on_conflict_do_update(
-            index_elements=["counter", "labels"],
-            set_={"value": col(Tally.value) + add.excluded["value"]},
-        )
-        session.execute(add, rows)
+    add(session, _count(session, horizon, until))
     session.execute(
         upsert(session, Tally), [{"counter": _HORIZON, "labels": "", "value": until.timestamp()}]
     )
@@ -85,37 +98,92 @@ def _locked_horizon(session: Session) -> datetime:
     return datetime.fromtimestamp(value, UTC)
 
 
-def _count(session: Session, which: ColumnElement[bool]) -> Counts:
+def _between(moment: Any, horizon: datetime, until: datetime | None) -> ColumnElement[bool]:
+    after: ColumnElement[bool] = moment > horizon
+    return after if until is None else and_(after, moment <= until)
+
+
+def _count(session: Session, horizon: datetime, until: datetime | None) -> Counts:
     found: Counts = defaultdict(float)
-    final = and_(which, col(ResetRun.state).not_in(OPEN_STATES))
-    results = session.execute(
-        select(col(Room.site_id), col(Device.kind), col(ResetRun.state), func.count())
+    final = and_(
+        _between(col(ResetRun.planned_at), horizon, until), col(ResetRun.state).not_in(OPEN_STATES)
+    )
+    _count_ends(session, final, found)
+    _count_times(session, final, found)
+    found[(VIOLATIONS,)] += _violations(session, final)
+    verdicts = session.execute(
+        select(col(Room.site_id), col(Readiness.verdict), func.count())
+        .join(Room, col(Room.id) == col(Readiness.room_id))
+        .where(_between(col(Readiness.judged_at), horizon, until))
+        .group_by(col(Room.site_id), col(Readiness.verdict))
+    )
+    for site, verdict, count in verdicts:
+        found[(VERDICTS, site, verdict.value)] += count
+    notices = session.execute(
+        select(col(Notice.channel), col(Notice.state), func.count())
+        .where(_between(col(Notice.made_at), horizon, until))
+        .where(col(Notice.state).not_in(OPEN_NOTICES))
+        .group_by(col(Notice.channel), col(Notice.state))
+    )
+    for channel, state, count in notices:
+        found[(NOTICES, channel.value, state.value)] += count
+    return found
+
+
+def _count_ends(session: Session, final: ColumnElement[bool], found: Counts) -> None:
+    canary = col(ResetRun.recipe_id) == CANARY
+    by = (col(Room.site_id), col(Device.kind), col(ResetRun.state), col(ResetRun.reason), canary)
+    ends = session.execute(
+        select(*by, func.count())
         .join(Device, col(Device.id) == col(ResetRun.device_id))
         .join(Room, col(Room.id) == col(Device.room_id))
         .where(final)
-        .group_by(col(Room.site_id), col(Device.kind), col(ResetRun.state))
+        .group_by(*by)
     )
-    for site, kind, state, count in results:
+    for site, kind, state, reason, is_canary, count in ends:
         found[(RESULTS, site, kind.value, state.value)] += count
+        if state in (RunState.VERIFIED, RunState.DROPPED):
+            continue
+        known = reason if REASON.fullmatch(reason) else "other"
+        found[(FAILURES, site, kind.value, known)] += count
+        if is_canary and state in (RunState.FAILED, RunState.UNKNOWN):
+            found[(CANARIES, site)] += count
+
+
+def _count_times(session: Session, final: ColumnElement[bool], found: Counts) -> None:
     took = _seconds(session, col(ResetRun.ordered_at), col(ResetRun.acted_at))
     durations = session.execute(
-        select(
-            col(Device.kind),
-            func.sum(took),
-            func.count(),
-            *(func.sum(case((took <= bound, 1), else_=0)) for bound in BUCKETS),
-        )
+        select(col(Device.kind), col(ResetRun.tier), *_shares(took, BUCKETS))
         .join(Device, col(Device.id) == col(ResetRun.device_id))
         .where(final, col(ResetRun.acted_at) >= col(ResetRun.ordered_at))
-        .group_by(col(Device.kind))
+        .group_by(col(Device.kind), col(ResetRun.tier))
     )
-    for kind, total, count, *buckets in durations:
-        found[(DURATION_SUM, kind.value)] += float(total)
-        found[(DURATION, kind.value, "+Inf")] += count
-        for bound, within in zip(BUCKETS, buckets, strict=True):
-            found[(DURATION, kind.value, str(bound))] += within
-    found[(VIOLATIONS,)] += _violations(session, final)
-    return found
+    for kind, tier, *shares in durations:
+        _add_shares(found, DURATION, (kind.value, tier.value), BUCKETS, shares)
+    left = _seconds(session, col(ResetRun.looked_at), col(ResetRun.course_start))
+    slacks = session.execute(
+        select(col(ResetRun.tier), *_shares(left, SLACK))
+        .where(final, col(ResetRun.state) == RunState.VERIFIED)
+        .where(col(ResetRun.looked_at).is_not(None), col(ResetRun.course_start).is_not(None))
+        .group_by(col(ResetRun.tier))
+    )
+    for tier, *shares in slacks:
+        _add_shares(found, SLACK_NAME, (tier.value,), SLACK, shares)
+
+
+def _shares(value: ColumnElement[Any], bounds: tuple[int, ...]) -> list[Any]:
+    """Sum and number of the values, and how many are within each bound."""
+    within = [func.sum(case((value <= bound, 1), else_=0)) for bound in bounds]
+    return [func.sum(value), func.count(), *within]
+
+
+def _add_shares(
+    found: Counts, name: str, labels: Key, bounds: tuple[int, ...], shares: list[Any]
+) -> None:
+    total, count, *within = shares
+    found[(f"{name}_sum", *labels)] += float(total)
+    for bound, number in zip((*bounds, "+Inf"), (*within, count), strict=True):
+        found[(name, *labels, str(bound))] += number
 
 
 def _violations(session: Session, which: ColumnElement[bool]) -> int:

@@ -5,12 +5,13 @@ from datetime import datetime, timedelta
 from sqlalchemy import case, exists, update
 from sqlmodel import Session, col, select
 
-from agents.messages import Outcome, Step
+from agents.messages import Outcome, Step, Wake
 from fleet.evidence import ENDS, record
 from fleet.health.judging import lock_devices
 from fleet.resets.proof import evidence, verify
 from fleet.resets.runs import ANSWER_MARGIN, look_due, move, move_all, retry
-from inventory import DeviceState, Health, Recipe, ResetRun, RunState
+from inventory import Device, DeviceState, Health, Recipe, ResetRun, Room, RunState
+from inventory.tally import WAKES, add
 from inventory.upsert import insert
 
 UNDER_WAY = (RunState.ORDERED, RunState.ACTED)
@@ -27,6 +28,8 @@ def apply_outcome(session: Session, outcome: Outcome, now: datetime) -> None:
     if run is None or (run.order_id, run.device_id) != (outcome.order, outcome.device):
         return
     recipe, before = session.get_one(Recipe, run.recipe_id), run.state
+    if outcome.wake and run.state is RunState.ORDERED and outcome.step is not Step.ACCEPTED:
+        _count_wake(session, run, outcome.wake)
     match outcome.step:
         case Step.ACTED if run.state is RunState.ORDERED:
             move(run, RunState.ACTED, now)
@@ -45,6 +48,16 @@ def apply_outcome(session: Session, outcome: Outcome, now: datetime) -> None:
     session.flush()
     if run.state is not before and run.state in ENDS:
         record(session, run, now)
+
+
+def _count_wake(session: Session, run: ResetRun, wake: Wake) -> None:
+    """Once, for what the answer says moves the run on: a repeated answer finds it elsewhere."""
+    site = session.exec(
+        select(Room.site_id)
+        .join(Device, col(Device.room_id) == col(Room.id))
+        .where(Device.id == run.device_id)
+    ).one()
+    add(session, {(WAKES, site, wake.method, wake.result): 1})
 
 
 def _end(
