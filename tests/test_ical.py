@@ -201,6 +201,9 @@ def test_this_and_all_following_loses_nothing() -> None:
         "RRULE:FREQ=DAILY;BYMONTH=2;BYMONTHDAY=30",
         "RRULE:FREQ=GELEGENTLICH",
         "RRULE FREQ=WEEKLY",
+        "RRULE:BYDAY=MO",
+        "RRULE:FREQ=WEEKLY;BYDAYS=MO",
+        "RRULE:RSCALE=CHINESE;FREQ=YEARLY",
         "RRULE:FREQ=WEEKLY\nEXDATE:gestern",
         "RRULE:FREQ=WEEKLY;UNTIL=99999999",
         "DTEND:morgen",
@@ -215,6 +218,14 @@ def test_a_bad_series_neither_hides_the_others_nor_goes_unnoticed(rule: str) -> 
     assert contents.problem == "partly_unreadable", contents
     assert [each.uid for each in contents.occurrences] == ["good"]
     assert contents.detail.startswith("1 not read: Kurs: ")
+
+
+def test_a_rule_of_which_a_part_is_rubbish_is_a_doubt() -> None:
+    for rule in ("irgendwann", "FREQ=WEEKLY;BYDAY", "FREQ=WEEKLY;UNTIL=20270101;COUNT 5"):
+        contents = read(
+            calendar(event("a", "DTSTART:20261124T090000Z", f"RRULE:{rule}")), START, END
+        )
+        assert contents.problem == "partly_unreadable", rule
 
 
 def test_a_spoiled_change_spoils_its_series() -> None:

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from fleet.calendars import table
 from fleet.calendars.contents import Contents, Unreadable, Wanted
-from fleet.calendars.table import Row, folded
+from fleet.calendars.table import FAULT, Row, folded
 
 SEPARATORS = ";\t|,"
 
@@ -44,9 +44,14 @@ def _rows(text: str, separator: str) -> Iterator[Row]:
     for name in next(reader):
         again = sum(known.partition(" #")[0] == folded(name) for known in head)
         head.append(f"{folded(name)} #{again + 1}" if again else folded(name))
+    lines = text.lstrip("\r\n").count("\n") + 1
     for cells in reader:
         if not any(cell.strip() for cell in cells):
             continue
         if len(cells) > len(head) and any(cell.strip() for cell in cells[len(head) :]):
             raise Unreadable(f"line {reader.line_num} has more cells than the first line")
-        yield dict(zip(head, cells, strict=False))
+        row = dict(zip(head, cells, strict=False))
+        # Some spreadsheets leave empty cells out, but none within an unfinished last line.
+        if len(cells) < len(head) and reader.line_num == lines:
+            row[FAULT] = "is cut off"
+        yield row

@@ -40,6 +40,8 @@ _MATTERS = frozenset(
 )
 """Properties without which an event says something else; None: a line that is no property."""
 _BRACKET = re.compile(r"^(BEGIN|END):(.*?)\s*$", re.I | re.M)
+_FOLD = re.compile(r"\r?\n[ \t]")
+_RULE = re.compile(r"^RRULE[^:\n]*:(.*)$", re.I | re.M)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
 _SENSELESS = (ValueError, KeyError, IndexError, AttributeError, TypeError, ArithmeticError)
 """What the libraries raise for dates and rules that make no sense."""
@@ -137,6 +139,10 @@ def gather(
     text: str, series: Series, wanted: Wanted, warnings: Counter[str], bad: list[str]
 ) -> None:
     """Add the events to `series`, each moment in a zone; what lacks a needed property to `bad`."""
+    for rule in _RULE.findall(_FOLD.sub("", text)):
+        # The library leaves out the parts of a rule that it cannot read.
+        if any(part.strip() and part.count("=") != 1 for part in rule.split(";")):
+            bad.append(f"the rule '{plain(rule, 60)}'")
     for calendar in Calendar.from_ical(text, multiple=True):
         spoiled = set()
         for event in calendar.walk("VEVENT"):
@@ -242,6 +248,8 @@ class _Expansion:
                 times[0] * times[1] * times[2] > MAX_TIMES_A_DAY
             ):
                 raise Unreadable("it repeats more often than a course can")
+            if "FREQ" not in rule:
+                raise Unreadable("its rule is not understood")
             if int(_first(rule, "INTERVAL", 1)) < 1:
                 raise Unreadable("it repeats without end")
             if "RSCALE" in rule or "SKIP" in rule:

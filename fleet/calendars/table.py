@@ -40,6 +40,8 @@ USUAL: dict[str, list[str]] = {
 
 TWICE = "\0twice"
 """Key under which a row says that one of its parts is there twice, so one would be lost."""
+FAULT = "\0fault"
+"""Key under which a row says why it is not whole."""
 LONGEST = timedelta(days=14)
 YES = frozenset({"ja", "j", "x", "wahr", "yes", "y", "true", "1"})
 _TIME = r"(\d{1,2})(?:[:.h](\d{2}))(?:[:.]\d{2}(?:[.,]\d+)?)?(?:\s*(?:uhr|h))?|(\d{1,2})\s*uhr"
@@ -120,6 +122,8 @@ class _Sheet:
 
     def lesson(self, row: Row) -> Occurrence | None:
         """The row's lesson; None for a row without a time that the feed wants ignored."""
+        if FAULT in row:
+            raise Unreadable(row[FAULT])
         begins, ends, block = self._span(row)
         if begins is None:
             return None
