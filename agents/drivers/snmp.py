@@ -1,15 +1,17 @@
 """Looks at devices by SNMP v1, v2c and v3: recognise the model once, then read what it knows."""
 
 import asyncio
+import logging
 import re
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from agents.credentials import CredentialProblem, Credentials, Secret
 from agents.driver import (
@@ -21,13 +23,26 @@ from agents.driver import (
     WrongDevice,
 )
 from agents.messages import Facts, Order, Target
-from agents.snmp.facts import Readings, fact, text
+from agents.snmp.behind import UNKNOWN, listed, narrowed
+from agents.snmp.facts import Readings, fact, text, truth
 from agents.snmp.message import Community, Manner, Oid, Peer, oid
-from agents.snmp.profile import FALLBACK, Probe, Profile, Profiles, Source, candidates, load
+from agents.snmp.profile import (
+    FALLBACK,
+    FOLDER,
+    Probe,
+    Profile,
+    ProfileError,
+    Profiles,
+    Source,
+    candidates,
+    load,
+)
 from agents.snmp.session import Session
+from agents.snmp.survey import Survey, walk
 from agents.snmp.usm import AUTH, PRIV, Engines, User
 from agents.snmp.wire import Wire, resolve
 
+log = logging.getLogger(__name__)
 SYS_DESCR, SYS_OBJECT_ID = oid("1.3.6.1.2.1.1.1.0"), oid("1.3.6.1.2.1.1.2.0")
 SYS_NAME = oid("1.3.6.1.2.1.1.5.0")
 _PORT = 161
@@ -44,6 +59,13 @@ class Options(BaseModel):
 
     version: Literal["1", "2c", "3"] = "2c"
     context: str = Field(default="", max_length=255)
+    access_point: str = Field(default="", pattern=r"^([0-9a-f]{2}(:[0-9a-f]{2}){5})?$")
+    """Address of the access point that is meant, when a controller speaks for it."""
+
+    @field_validator("access_point", mode="before")
+    @classmethod
+    def _one_spelling(cls, address: object) -> object:
+        return address.casefold().replace("-", ":") if isinstance(address, str) else address
 
 
 @dataclass
@@ -54,6 +76,9 @@ class _Known:
     identity: tuple[str, str]
     """sysObjectID and sysDescr, whose change means another device or firmware."""
     profile: str
+    model: Profile
+    """That profile, or the part of it that is the access point's."""
+    access_point: str = ""
     chosen: dict[str, int | None] = field(default_factory=dict)
     """Fact → the source that yielded it; None when none did; missing while still learning."""
     rows: dict[Oid, int] = field(default_factory=dict)
@@ -62,8 +87,13 @@ class _Known:
 
 
 @cache
-def _profiles() -> Profiles:
-    return load()
+def _profiles(own: Path) -> Profiles:
+    """The shipped profiles and those of this agent's own folder, which may replace some."""
+    try:
+        return load(FOLDER, own)
+    except ProfileError as error:
+        log.error("the profiles in %s are left out: %s", own, error)
+        return load()
 
 
 class Snmp:
@@ -73,21 +103,42 @@ class Snmp:
         self, credentials: Credentials, state: Path, profiles: Profiles | None = None
     ) -> None:
         self._credentials = credentials
-        self._profiles = profiles if profiles is not None else _profiles()
+        self._profiles = profiles if profiles is not None else _profiles(state / "profiles")
         self._wire = Wire()
         self._known: dict[str, _Known] = {}
         self._engines = Engines()
 
     async def poll(self, target: Target, timeout: timedelta) -> Facts:
+        async with self._session(target, timeout) as (options, session):
+            return await self._look_at(target, options, session)
+
+    async def access_points(self, target: Target, timeout: timedelta) -> list[tuple[str, str]]:
+        """(address, name) of what stands behind a controller; empty when it is none."""
+        async with self._session(target, timeout) as (_, session):
+            known = await self._recognise(target, Options(), session)
+            behind = known.model.access_points
+            return await listed(session, behind) if behind else []
+
+    async def survey(self, target: Target, timeout: timedelta) -> Survey:
+        """Everything that a device tells, within limits, to write a profile for it."""
+        async with self._session(target, timeout) as (_, session):
+            known = await self._recognise(target, Options(), session)
+            return await walk(session, *known.identity, known.profile)
+
+    @asynccontextmanager
+    async def _session(
+        self, target: Target, timeout: timedelta
+    ) -> AsyncIterator[tuple[Options, Session]]:
+        """A talk with a device that ends in time and fails with DriverErrors only."""
         seconds = timeout.total_seconds()
         began = asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(seconds):
                 peer = await resolve(target.address, target.port or _PORT)
-                manner = self._manner(target, peer)
-                session = Session(self._wire, peer, manner, seconds * _MARGIN, began)
+                options = _options(target)
+                manner = self._manner(target, options, peer)
                 try:
-                    return await self._look_at(target, session, peer)
+                    yield options, Session(self._wire, peer, manner, seconds * _MARGIN, began)
                 except (Garbled, Unreachable):
                     self._engines.forget(peer)
                     raise
@@ -107,28 +158,27 @@ class Snmp:
         self._wire.close()
         self._engines.close()
 
-    def _manner(self, target: Target, peer: Peer) -> Manner:
+    def _manner(self, target: Target, options: Options, peer: Peer) -> Manner:
         try:
-            options = Options.model_validate(target.options)
             secret = self._credentials.find(target.credential)
             if options.version != "3":
                 return Community(int(options.version != "1"), secret["community"].encode())
             user = _user(secret)
-        except ValidationError as error:
-            first = error.errors()[0]
-            raise Misconfigured(f"option {first['loc'][0]}: {first['msg']}") from None
         except CredentialProblem as error:
             raise MissingCredential(str(error)) from None
         now = asyncio.get_running_loop().time()
         return self._engines.usm(peer, user, options.context.encode(), now)
 
-    async def _look_at(self, target: Target, session: Session, peer: Peer) -> Facts:
+    async def _look_at(self, target: Target, options: Options, session: Session) -> Facts:
         known = self._known.get(target.device)
-        if known is not None and (known.peer != peer or target.profile not in ("", known.profile)):
+        if known is not None and (
+            (known.peer, known.access_point) != (session.peer, options.access_point)
+            or target.profile not in ("", known.profile)
+        ):
             known = None
         for _ in range(2):
             if known is None:
-                known = await self._recognise(target, session, peer)
+                known = await self._recognise(target, options, session)
             readings = Readings()
             session.absent = known.absent
             facts = await self._read(known, session, readings)
@@ -137,14 +187,18 @@ class Snmp:
             known = None
         raise Garbled("the device says something else of itself each time it is asked")
 
-    async def _recognise(self, target: Target, session: Session, peer: Peer) -> _Known:
+    async def _recognise(self, target: Target, options: Options, session: Session) -> _Known:
         """The profile of a device, by one question and at most one more."""
         if target.profile and target.profile not in self._profiles:
             raise Misconfigured(f"there is no SNMP profile '{target.profile}'")
         first = Readings(await session.get([SYS_OBJECT_ID, SYS_DESCR]))
         identity = _identity(first)
         name = target.profile or await self._best(session, *identity)
-        known = self._known[target.device] = _Known(peer, identity, name)
+        model = self._profiles[name]
+        if options.access_point:
+            model = await narrowed(session, name, model, options.access_point)
+        known = _Known(session.peer, identity, name, model, options.access_point)
+        self._known[target.device] = known
         known.absent = session.absent
         return known
 
@@ -159,7 +213,8 @@ class Snmp:
 
     async def _read(self, known: _Known, session: Session, readings: Readings) -> Facts:
         """All facts of the profile; later sources are asked only where earlier ones are silent."""
-        profile = self._profiles[known.profile]
+        profile = known.model
+        behind = [profile.access_points.up] if known.access_point and profile.access_points else []
         if known.polls % _LEARN_AGAIN == 0:
             known.chosen = {name: at for name, at in known.chosen.items() if at is not None}
         known.polls += 1
@@ -170,7 +225,7 @@ class Snmp:
         while asking:
             sources = {name: profile.facts[name][at] for name, at in asking.items()}
             try:
-                await _fetch(sources.values(), known, session, readings)
+                await _fetch([*behind, *sources.values()], known, session, readings)
             except (Garbled, Unreachable):
                 if not readings.scalars:
                     raise
@@ -178,6 +233,8 @@ class Snmp:
             found = {name: fact(name, source, readings) for name, source in sources.items()}
             facts |= {name: value for name, value in found.items() if value is not None}
             asking = {} if session.silent else _learn(known, profile, asking, facts)
+        for up in behind:
+            _must_be_up(truth(up, readings))
         return facts
 
     def _finish(self, target: Target, known: _Known, session: Session, facts: Facts) -> Facts:
@@ -189,9 +246,27 @@ class Snmp:
         if vendor:
             facts.setdefault("vendor", vendor)
         facts["profile"] = known.profile
+        if known.profile == FALLBACK:
+            seen = zip(("object_id", "description"), known.identity, strict=True)
+            facts |= {name: said for name, said in seen if said}
         if session.first_round_trip is not None:
             facts["round_trip_s"] = round(session.first_round_trip, 6)
         return facts
+
+
+def _options(target: Target) -> Options:
+    try:
+        return Options.model_validate(target.options)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise Misconfigured(f"option {first['loc'][0]}: {first['msg']}") from None
+
+
+def _must_be_up(up: bool | None) -> None:
+    if up is None:
+        raise Unreachable(UNKNOWN)
+    if not up:
+        raise Unreachable("its controller says that it is not connected")
 
 
 def _learn(known: _Known, profile: Profile, asked: dict[str, int], facts: Facts) -> dict[str, int]:

@@ -21,6 +21,7 @@ _RANGES = {
     "watts": (0.0, 100_000.0),
 }
 _NOT_NEGATIVE = (0.0, 1e20)
+_TRUTH = Fact("", Kind.STATE, "bool", "")
 _MAX_TEXT = 200
 _MAX_NAME = 32
 _FILLERS = re.compile(r"[\x00-\x1f\x7f]+")
@@ -95,6 +96,12 @@ def fact(name: str, source: Source, readings: Readings) -> Any:
         return None
     whole = known.unit in ("", "bytes") and float(main).is_integer()
     return int(main) if whole else round(float(main), 6)
+
+
+def truth(source: Source, readings: Readings) -> bool | None:
+    """Whether what a source asks is so; None when the device does not say."""
+    found = _term(source, _TRUTH, readings)
+    return found if isinstance(found, bool) else None
 
 
 def _term(term: Term, known: Fact, readings: Readings) -> Any:

@@ -6,7 +6,7 @@ yields a value wins. See `agents/profiles/README.md` for the words.
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -154,6 +154,32 @@ class Rule(_Strict):
         return 1 + depth + (40 if self.sys_descr is not None else 0)
 
 
+class AccessPoints(_Strict):
+    """A controller's access points, each of which may be a device of its own.
+
+    In these facts and in `up` an `oid` or `column` goes without the access point's part of the
+    index: the driver puts it behind.
+    """
+
+    name: OidText
+    """A column with a row for each: its name."""
+    mac: OidText | None = None
+    """A column of the same table that tells the address, where the index does not begin with it."""
+    up: Source
+    """True: the controller has it connected. Silence: it does not know it."""
+    facts: dict[str, tuple[Source, ...]]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _single_sources(cls, data: Any) -> Any:
+        return _with_lists(data)
+
+    @model_validator(mode="after")
+    def _known_facts(self) -> "AccessPoints":
+        _check_names(self.facts)
+        return self
+
+
 class Profile(_Strict):
     """One device model or family."""
 
@@ -165,25 +191,34 @@ class Profile(_Strict):
     drop: tuple[str, ...] = ()
     """Inherited facts that this device tells wrongly."""
     facts: dict[str, tuple[Source, ...]] = {}
+    access_points: AccessPoints | None = None
 
     @model_validator(mode="before")
     @classmethod
     def _single_sources(cls, data: Any) -> Any:
-        facts = data.get("facts") if isinstance(data, dict) else None
-        if isinstance(facts, dict):
-            lists = {k: [v] if isinstance(v, dict) else v for k, v in facts.items()}
-            return {**data, "facts": lists}
-        return data
+        return _with_lists(data)
 
     @model_validator(mode="after")
     def _known_facts(self) -> "Profile":
-        for name in (*self.facts, *self.drop):
-            if name not in FACTS:
-                raise ValueError(f"'{name}' is not a fact of agents/facts.py")
+        _check_names((*self.facts, *self.drop))
         return self
 
 
 Profiles = Mapping[str, Profile]
+
+
+def _with_lists(data: Any) -> Any:
+    """A single source may stand without a list around it."""
+    facts = data.get("facts") if isinstance(data, dict) else None
+    if not isinstance(facts, dict):
+        return data
+    return {**data, "facts": {k: [v] if isinstance(v, dict) else v for k, v in facts.items()}}
+
+
+def _check_names(names: Iterable[str]) -> None:
+    for name in names:
+        if name not in FACTS:
+            raise ValueError(f"'{name}' is not a fact of agents/facts.py")
 
 
 def _depth(prefix: str, oid: str) -> int:
@@ -192,9 +227,13 @@ def _depth(prefix: str, oid: str) -> int:
     return prefix.count(".") + 1 if f"{oid.strip('.')}.".startswith(f"{prefix}.") else 0
 
 
-def load(folder: Path = FOLDER) -> Profiles:
-    """All profiles, inheritance applied. Raises ProfileError naming file and field."""
-    raw = {path.stem: _read(path) for path in sorted(folder.glob("*.toml"))}
+def load(folder: Path = FOLDER, *more: Path) -> Profiles:
+    """All profiles, inheritance applied; in a later folder one may replace another of its name.
+
+    Raises ProfileError naming file and field.
+    """
+    paths = [path for place in (folder, *more) for path in sorted(place.glob("*.toml"))]
+    raw = {path.stem: _read(path) for path in paths}
     if FALLBACK not in raw:
         raise ProfileError(f"{folder}: the profile '{FALLBACK}' is missing")
     return {name: _merged(name, raw, ()) for name in raw}

@@ -58,8 +58,9 @@ class _Walk:
 
     @property
     def due(self) -> int:
-        """Rows still expected, and one more to see the end."""
-        return max(self.expected - len(self.result.rows), 0) + 1
+        """Rows still expected, and one more to see the end; beyond that as many again."""
+        read = len(self.result.rows)
+        return self.expected - read + 1 if read <= self.expected else read
 
 
 class Session:
@@ -68,10 +69,11 @@ class Session:
     def __init__(
         self, wire: Wire, peer: Peer, manner: Manner, timeout: float, began: float
     ) -> None:
-        self._wire, self._peer, self.manner = wire, peer, manner
+        self._wire, self.peer, self.manner = wire, peer, manner
         self._deadline = began + timeout
         self._wait = min(max(timeout / (_ATTEMPTS + 1), 0.02), 2.0)
         self.packets = 0
+        self.most_packets = MAX_PACKETS
         self.first_round_trip: float | None = None
         self.silent = False
         """A table was cut by silence: what is missing may be there next time."""
@@ -117,7 +119,7 @@ class Session:
             try:
                 pdu = await self._next([walk.cursor for walk in chunk], repeat)
             except DriverError:
-                self.silent = self.packets < MAX_PACKETS
+                self.silent = self.packets < self.most_packets
                 break
             if pdu.error == 0 and pdu.varbinds:
                 finished = _distribute(chunk, pdu)
@@ -147,12 +149,12 @@ class Session:
         loop = asyncio.get_running_loop()
         began = loop.time()
         attempts = min(_ATTEMPTS, int((self._deadline - began) / self._wait))
-        if attempts < 1 or self.packets >= MAX_PACKETS:
+        if attempts < 1 or self.packets >= self.most_packets:
             raise TimedOut("the device answers too slowly to be read in full")
         self.packets += 1
         try:
             outcome = await self._wire.ask(
-                self._peer,
+                self.peer,
                 self.manner,
                 question,
                 wait=self._wait,
