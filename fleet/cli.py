@@ -10,16 +10,12 @@ import time
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 import uvicorn
-from alembic.util import CommandError
-from pydantic import ValidationError
-from rich.console import Console
 from rich.table import Table
 from sqlalchemy import Engine
-from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlmodel import select
 
 from agents.__main__ import main as run_agent
@@ -32,11 +28,12 @@ from fleet import demo as simulation
 from fleet.app import create_app
 from fleet.health.rules import THRESHOLDS
 from fleet.settings import Settings
-from inventory import OPEN_STATES, Account, Device, ResetRun, Role, Room, RunState
-from inventory.db import migrate, open_engine, reading, session
+from fleet.shell import database, find, load_settings, out, prepared, stop
+from fleet.snmp_cli import access_points, profiles
+from inventory import OPEN_STATES, Account, ResetRun, Role, RunState
+from inventory.db import reading, session
 from inventory.exporter import export_csv, export_yaml
 from inventory.importer import ImportRefused, apply, diff, read_region
-from inventory.recipes import ensure_recipes
 
 main = typer.Typer(
     help="Raumwart looks after the devices of public learning rooms.",
@@ -45,14 +42,8 @@ main = typer.Typer(
 )
 evidence_commands = typer.Typer(help="What proves how resets ended.", no_args_is_help=True)
 main.add_typer(evidence_commands, name="evidence")
-out = Console()
-err = Console(stderr=True)
-
-
-def stop(message: str) -> NoReturn:
-    """End with one clear sentence instead of a traceback."""
-    err.print(message, style="red", markup=False, soft_wrap=True)
-    raise typer.Exit(1)
+main.command("access-points")(access_points)
+main.add_typer(profiles, name="profile")
 
 
 def log_to_stderr(level: int) -> None:
@@ -60,40 +51,6 @@ def log_to_stderr(level: int) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname).1s %(name)s: %(message)s")
     for package in ("agents", "dashboards", "fleet", "inventory"):
         logging.getLogger(package).setLevel(level)
-
-
-def load_settings() -> Settings:
-    try:
-        return Settings()
-    except ValidationError as error:
-        stop("\n".join(": ".join([*_setting(e["loc"]), e["msg"]]) for e in error.errors()))
-
-
-def _setting(place: tuple[int | str, ...]) -> list[str]:
-    return [("FLEET_" + str(place[0])).upper().replace("FLEET_FLEET_", "FLEET_")] if place else []
-
-
-def prepared(settings: Settings) -> Engine:
-    """The database, migrated and with the built-in recipes in it."""
-    try:
-        engine = open_engine(settings.database_url)
-        migrate(engine)
-        with session(engine) as opened:
-            ensure_recipes(opened)
-    except (ValueError, ArgumentError) as error:
-        stop(f"FLEET_DB is no address of a database: {error}")
-    except OSError as error:
-        stop(f"The database's folder cannot be made: {error}")
-    except (DBAPIError, CommandError) as error:
-        said = str(error.orig if isinstance(error, DBAPIError) else error)
-        stop(f"The database cannot be used: {said.strip().splitlines()[0]}")
-    return engine
-
-
-def database() -> tuple[Engine, Settings]:
-    """The prepared database of this installation, and its settings."""
-    settings = load_settings()
-    return prepared(settings), settings
 
 
 def listening(settings: Settings) -> socket.socket:
@@ -218,15 +175,6 @@ def migrate_() -> None:
     """Bring the database to the newest form (also done at every start)."""
     database()
     out.print("The database is up to date.")
-
-
-def find(engine: Engine, settings: Settings, device: str) -> tuple[Device, Path]:
-    """A device, and the state folder of the agent inside the service that looks after it."""
-    with reading(engine) as opened:
-        row = opened.get(Device, device)
-        if row is None:
-            stop(f"There is no device '{device}'.")
-        return row, settings.home / "agents" / opened.get_one(Room, row.room_id).site_id
 
 
 @main.command()

@@ -34,6 +34,11 @@ def export_yaml(session: Session) -> str:
         name: [_plain(row) for _, row in sorted(rows.items())]
         for name, rows in known(session).rows.items()
     }
+    return dump(region)
+
+
+def dump(region: dict[str, Any]) -> str:
+    """Sheets of rows in the YAML that the importer reads."""
     return str(yaml.dump(region, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100))
 
 

@@ -89,7 +89,9 @@ def _twins(region: Region, then: Mapping[str, Rows]) -> Iterator[Fault]:
         if device["service"] is Service.RETIRED:
             return None
         site = rooms.get(device["room"], {}).get("site", device["room"])
-        return (site, device["address"].lower(), device["port"])
+        # A controller's address is that of all access points behind it.
+        behind = str(device["options"].get("access_point", "")).lower().replace("-", ":")
+        return (site, device["address"].lower(), device["port"], behind)
 
     keys: dict[str, Callable[[Mapping[str, Any]], Any]] = {
         "serial": lambda device: device["serial"],
