@@ -18,8 +18,8 @@ PYTHON = os.environ.get("RAUMWART_LAPTOP_PYTHON", sys.executable)
 ROOT = os.geteuid() == 0
 GUEST = 54321 if ROOT else os.getuid()
 """As root the guest is really somebody else, so that root's special powers are in play."""
-STEPS = ["prepare", "lock", "sessions", "unmount", "prints", "network", "home", "residue", "unlock",
-         "trash"]  # fmt: skip
+STEPS = ["prepare", "lock", "sessions", "unmount", "prints", "network", "home", "residue",
+         "settings", "alarm", "unlock", "trash"]  # fmt: skip
 
 
 @contextmanager
@@ -78,6 +78,14 @@ class Machine:
         """From here on the machine runs scripts of its own, which a test may spoil."""
         shutil.copytree(FILES, folder)
         self.scripts = folder
+
+    def spoil(self, script: str, function: str, statement: str) -> None:
+        """Let a function of its own scripts begin with this statement."""
+        path = self.scripts / script
+        head, found, rest = path.read_text().partition(function)
+        signature, _, body = rest.partition(":\n")
+        assert found
+        path.write_text(f"{head}{function}{signature}:\n    {statement}\n{body}")
 
     def job(self, number: int = 1, **changes: Any) -> str:
         return a_job(number, **changes)

@@ -37,6 +37,8 @@ PLAYBOOK = """
         room_laptop_from: ["127.0.0.1"]
         room_laptop_profiles: {{standard: "", senioren: "{profile}"}}
         room_laptop_serial: PF-9
+        room_laptop_roots: [/home, /opt]
+        room_laptop_connections: ["11111111-2222-3333-4444-555555555555"]
 """
 
 

@@ -294,12 +294,13 @@ def test_the_last_line_says_how_it_went(
     laptop: Any, end: str, error: type[DriverError] | None, text: str
 ) -> None:
     script = f"cat >/dev/null; echo 'Willkommen'; echo '{{\"event\":\"step\"}}'; echo '{end}'"
+    limit = timedelta(seconds=2) if error is NoEnd else AMPLE
     with laptop(script) as (desk, _):
         if error is None:
             desk.act()
             return
         with pytest.raises(error) as caught:
-            desk.act()
+            desk.act(limit)
         assert text in str(caught.value)
 
 
@@ -319,19 +320,53 @@ def test_the_job_says_all_that_the_laptop_must_check(laptop: Any, tmp_path: Path
             desk.act(reset_id="../../x")
 
 
-def test_a_connection_lost_in_the_middle_is_no_end(laptop: Any, tmp_path: Path) -> None:
-    begun = tmp_path / "begun"
+FOLLOWED = """
+echo "$SSH_ORIGINAL_COMMAND" >> {folder}/asked
+case "$SSH_ORIGINAL_COMMAND" in
+start) cat > /dev/null; echo '{{"event":"step","seq":1}}'; echo '{{"event":"step","seq":2}}'
+  touch {folder}/begun; sleep 20;;
+"follow run1.1 2") {answer};;
+esac
+"""
 
-    async def lose(desk: Desk, server: Sshd) -> None:
+
+def _act_and_lose(desk: Desk, server: Sshd, begun: Path, limit: timedelta) -> None:
+    async def lose() -> None:
         order = an_order(tier="quick")
-        acting = asyncio.create_task(desk.driver.act(desk.target, order, AMPLE))
+        acting = asyncio.create_task(desk.driver.act(desk.target, order, limit))
         await asyncio.to_thread(_wait_for, begun)
         server.cut()
-        with pytest.raises(NoEnd):
-            await acting
+        await acting
 
-    with laptop(f"cat >/dev/null; touch {begun}; sleep 20") as (desk, server):
-        asyncio.run(lose(desk, server))
+    asyncio.run(lose())
+
+
+def test_a_lost_connection_is_made_anew_and_heard_on(laptop: Any, tmp_path: Path) -> None:
+    script = FOLLOWED.format(folder=tmp_path, answer=f"echo '{END}\"ok\"}}'")
+    with laptop(script) as (desk, server):
+        _act_and_lose(desk, server, tmp_path / "begun", AMPLE)
+    assert (tmp_path / "asked").read_text() == "start\nfollow run1.1 2\n"
+
+
+@pytest.mark.parametrize("event", ["interrupted", "unknown_reset"])
+def test_a_reset_that_nobody_works_on_is_ordered_once_more(
+    laptop: Any, tmp_path: Path, event: str
+) -> None:
+    script = FOLLOWED.format(
+        folder=tmp_path, answer=f'echo "{{\\"event\\":\\"{event}\\"}}"; mkdir {tmp_path}/again'
+    )
+    again = f"test -d {tmp_path}/again && cat >/dev/null && echo '{END}\"ok\"}}' && exit\n"
+    with laptop(again + script) as (desk, server):
+        _act_and_lose(desk, server, tmp_path / "begun", AMPLE)
+    assert (tmp_path / "asked").read_text() == "start\nfollow run1.1 2\n"
+
+
+def test_a_connection_that_stays_lost_is_no_end(laptop: Any, tmp_path: Path) -> None:
+    with laptop(FOLLOWED.format(folder=tmp_path, answer="sleep 20")) as (desk, server):
+        began = time.monotonic()
+        with pytest.raises(NoEnd):
+            _act_and_lose(desk, server, tmp_path / "begun", timedelta(seconds=3))
+        assert time.monotonic() - began < 3 + SLACK_S
 
 
 def _wait_for(path: Path) -> None:

@@ -129,7 +129,7 @@ async def test_a_dirty_laptop_says_ok_and_does_not_pass_the_look(room: Room) -> 
         ({"not_after": datetime(2020, 1, 1, tzinfo=UTC)}, "expired"),
         ({"not_before": datetime(2120, 1, 1, tzinfo=UTC)}, "too_early"),
         ({"next_start": datetime.now(UTC) + timedelta(seconds=100)}, "too_late"),
-        ({"steps": {"tier": "full"}}, "unsupported_tier"),
+        ({"steps": {"tier": "gold"}}, "unsupported_tier"),
         ({"steps": {"profile": "unknown"}}, "unknown_profile"),
         ({"steps": {"profile": "../../etc"}}, "bad_job"),
         ({"max_runtime_s": 0}, "bad_job"),

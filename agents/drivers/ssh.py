@@ -10,15 +10,18 @@ from pathlib import Path
 from typing import TypeVar
 
 from agents.credentials import CredentialProblem, Credentials, Secret
-from agents.driver import Misconfigured, MissingCredential
+from agents.driver import DriverError, Misconfigured, MissingCredential, NoEnd
 from agents.messages import Facts, Order, Target
 from agents.ssh import answers
 from agents.ssh.host_keys import HostKeys
+from agents.ssh.progress import Progress
 from agents.ssh.session import Session
 
 Result = TypeVar("Result")
 
 THREADS = 64
+PAUSE_S, LONGEST_PAUSE_S = 0.5, 5.0
+"""Between two attempts to hear on."""
 MARGIN_S = 0.1
 """Our own deadline comes this much before the caller's, so that the reason is ours to tell."""
 ORDER_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,31}\.[0-9]{1,4}")
@@ -44,14 +47,46 @@ class Ssh:
         )
 
     async def act(self, target: Target, order: Order, timeout: timedelta) -> None:
-        """Send the order and wait for its end. Empty steps: nothing is to be done."""
-        if order.steps:
-            job = _job(target, order)
-            await self._converse(target, timeout, lambda session: session.reset(order.id, job))
+        """Send the order and wait for its end. Empty steps: nothing is to be done.
+
+        The laptop works on its own; a lost connection is made anew, until the time is over.
+        """
+        if set(order.steps) == {"warn_minutes"}:
+            verb = f"warn {_minutes(order)}"
+            await self._converse(target, timeout, lambda session: session.ask(verb))
+        elif order.steps:
+            await self._see_through(target, order, timeout)
+
+    async def _see_through(self, target: Target, order: Order, timeout: timedelta) -> None:
+        clock = asyncio.get_running_loop().time
+        until = clock() + timeout.total_seconds()
+        progress, pause = Progress(_order_id(order)), PAUSE_S
+        job, said = _job(target, order), ""
+
+        def talk(session: Session) -> None:
+            if progress.begun and not progress.lost:
+                session.follow(progress)
+            else:
+                progress.lost = False
+                session.reset(progress, job)
+
+        while True:
+            try:
+                await self._converse(target, timedelta(seconds=until - clock()), talk)
+                return
+            except DriverError as error:
+                # A laptop that starts anew says many things before it can be asked again.
+                if not progress.begun or progress.ended:
+                    raise
+                said = said or str(error)
+                if clock() + pause >= until:
+                    raise NoEnd(said) from None
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.5, LONGEST_PAUSE_S)
 
     async def look(self, target: Target, order: Order, timeout: timedelta) -> Facts:
         """What the laptop finds when it checks itself anew; without steps, its health."""
-        if not order.steps:
+        if not order.steps or "warn_minutes" in order.steps:
             return await self.poll(target, timeout)
         verb = f"verify {_order_id(order)}"
         return await self._converse(
@@ -97,6 +132,13 @@ def _order_id(order: Order) -> str:
     if not ORDER_ID.fullmatch(order.id):
         raise Misconfigured("the order's id has a form that laptops refuse")
     return order.id
+
+
+def _minutes(order: Order) -> int:
+    minutes = order.steps["warn_minutes"]
+    if isinstance(minutes, bool) or not isinstance(minutes, int) or not 0 <= minutes <= 60:
+        raise Misconfigured("warn_minutes must be between 0 and 60")
+    return minutes
 
 
 def _job(target: Target, order: Order) -> bytes:

@@ -29,8 +29,9 @@ from agents.driver import (
     Unreachable,
 )
 from agents.messages import Target
-from agents.ssh.answers import judge_end, parse_object
+from agents.ssh.answers import parse_object
 from agents.ssh.host_keys import HostKeys
+from agents.ssh.progress import Progress
 
 Result = TypeVar("Result")
 
@@ -107,15 +108,23 @@ class Session:
                 return answer
         raise self._no_answer(channel)
 
-    def reset(self, reset_id: str, job: bytes) -> None:
+    def reset(self, progress: Progress, job: bytes) -> None:
+        """Begin a reset and hear it to its end."""
         channel = self._run("start")
-        self._begun = True
+        self._begun = progress.begun = True
         channel.sendall(job)
         channel.shutdown_write()
+        self._hear(channel, progress)
+
+    def follow(self, progress: Progress) -> None:
+        """Hear on where another connection was lost."""
+        self._begun = True
+        self._hear(self._run(f"follow {progress.reset_id} {progress.seq}"), progress)
+
+    def _hear(self, channel: paramiko.Channel, progress: Progress) -> None:
         for line in _lines(channel):
             event = parse_object(line)
-            if event and event.get("event") == "end":
-                judge_end(event, reset_id)
+            if event and progress.hear(event):
                 return
         raise NoEnd(_complaint(channel))
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Optional
 
+from room_health import power
 from room_machine import Machine
 from room_state import Config, moment
 
@@ -16,6 +17,7 @@ RESET_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,31}\.[0-9]{1,4}")
 PROFILE = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 MAX_SKEW = timedelta(seconds=30)
 MAX_RUNTIME_S = 3600
+LEAST_CHARGE = 0.3
 
 
 class Refusal(Exception):
@@ -43,6 +45,9 @@ class Job:
     """End a session that is in use instead of refusing."""
     canary: bool
     """Plant traces first, to see whether the reset finds and removes them."""
+    tier: str
+    wake_at: Optional[datetime]
+    """When the laptop should wake itself for its next reset."""
 
 
 def parse_job(text: str) -> Job:
@@ -63,10 +68,12 @@ def parse_job(text: str) -> Job:
             serial=_text(values, "serial", re.compile(r".{0,100}"), ""),
             end_sessions=values.get("on_active_session", "refuse") == "end",
             canary=values.get("canary", False) is True,
+            tier=_text(values, "tier", re.compile(r"[a-z]{1,20}"), "quick"),
+            wake_at=moment(values["wake_at"]) if values.get("wake_at") else None,
         )
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise Refusal("bad_job", str(error)[:200]) from None
-    if values.get("tier", "quick") != "quick":
+    if job.tier not in ("quick", "standard", "full"):
         raise Refusal("unsupported_tier")
     return job
 
@@ -101,5 +108,20 @@ def check(job: Job, config: Config, machine: Machine, now: datetime) -> None:
     sessions = machine.sessions()
     if sessions is None:
         raise Refusal("sessions_unknown")
-    if not job.end_sessions and any(not session.idle for session in sessions):
+    used = any(not session.idle for session in sessions)
+    if not job.end_sessions and (used or (sessions and machine.moved())):
         raise Refusal("in_use")
+    _check_means(job, config)
+
+
+def _check_means(job: Job, config: Config) -> None:
+    """Whether power and disk last until the end."""
+    about = power()
+    charge, plugged = about["battery_ratio"], about["plugged"]
+    if job.tier == "full" and charge is not None and not plugged:
+        raise Refusal("no_power")
+    if charge is not None and charge < LEAST_CHARGE and not plugged:
+        raise Refusal("no_power")
+    disk = os.statvfs(config.state)
+    if disk.f_bavail * disk.f_frsize < config.space_bytes * (1 if job.tier == "quick" else 4):
+        raise Refusal("no_space")

@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import time
+import uuid
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Tuple
@@ -25,9 +26,11 @@ from room_sessions import (
     terminal_sessions,
 )
 from room_state import Config, moment, write_json
+from room_system import boot_id, install_updates, restart_needed
 
 QUIT_S = 2.0
 KILL_S = 10.0
+SCREEN = "display-manager"
 MNT_DETACH = 2
 UMOUNT_NOFOLLOW = 8
 IPC = {"shm": ("shmid", "-m"), "sem": ("semid", "-s"), "msg": ("msqid", "-q")}
@@ -78,23 +81,53 @@ class Machine:
     def unlock(self) -> None:
         self._expire("")
 
+    def close_screen(self) -> None:
+        """Nobody meets a sign-in that does not work. A mark tells that it was us."""
+        if os.path.isdir("/run/systemd/system") and run("systemctl", "-q", "is-active", SCREEN):
+            self._screen_mark().touch()
+            run("systemctl", "stop", SCREEN, seconds=20)
+
+    def open_screen(self) -> None:
+        """Whatever happened: the screen comes back."""
+        if self._screen_mark().exists():
+            run("systemctl", "--no-block", "start", SCREEN, seconds=20)
+            self._screen_mark().unlink()
+
+    def _screen_mark(self) -> Path:
+        return Path(self._config.state) / "screen-closed"
+
+    def install_updates(self, left_s: float) -> Dict[str, Any]:
+        return install_updates(self._config, left_s)
+
+    def restart_reason(self) -> str:
+        """Why the system should start anew; empty when it need not."""
+        return restart_needed(self._config)
+
+    def boot_id(self) -> Optional[str]:
+        return boot_id()
+
+    def restart(self) -> bool:
+        """Whether the laptop is up again already; a real one goes down first."""
+        if run("systemctl", "reboot") is None:
+            raise StillThere("a system that does not restart")
+        return False
+
     def _expire(self, day: str) -> None:
         if run("usermod", "--expiredate", day, self._config.guest) is None:
             raise OSError("usermod failed")
 
-    def end_sessions(self) -> int:
-        """End all that runs as the guest; returns how many processes. Raises StillThere."""
-        found = self.count_processes()
+    def end_sessions(self) -> None:
+        """End all that runs as the guest. Raises StillThere."""
         run("loginctl", "disable-linger", self._config.guest)
         run("loginctl", "terminate-user", self._config.guest)
         self._signal(signal.SIGTERM)
         if self._gone_within(QUIT_S):
-            return found
+            return
         deadline = time.monotonic() + KILL_S
         while time.monotonic() < deadline:
             self._signal(signal.SIGKILL)
             if self._gone_within(0.5):
-                return found
+                return
         raise StillThere(f"{self.count_processes()} processes")
 
     def _gone_within(self, seconds: float) -> bool:
@@ -230,16 +263,37 @@ class SimulatedMachine(Machine):
     def count_logins(self, since: datetime) -> Optional[int]:
         return sum(moment(text) >= since for text in self._read()["logins"])
 
+    def close_screen(self) -> None:
+        pass
+
+    def install_updates(self, left_s: float) -> Dict[str, Any]:
+        return {"packages_repaired": False, "updates_installed": False}
+
+    def restart_reason(self) -> str:
+        return ""
+
+    def boot_id(self) -> Optional[str]:
+        try:
+            return self._boots().read_text(encoding="ascii")
+        except FileNotFoundError:
+            return boot_id()
+
+    def restart(self) -> bool:
+        self._boots().write_text(str(uuid.uuid4()), encoding="ascii")
+        return True
+
+    def _boots(self) -> Path:
+        return Path(self._config.state) / "boot"
+
     def lock(self) -> None:
         pass
 
     def unlock(self) -> None:
         pass
 
-    def end_sessions(self) -> int:
+    def end_sessions(self) -> None:
         known = self._read()
         write_json(Path(self._config.sessions), {"active": [], "logins": known["logins"]})
-        return len(known["active"])
 
     def _become_guest(self) -> None:
         if os.geteuid() == 0 and self._config.uid != 0:

@@ -1,211 +1,159 @@
-"""The reset itself: every step ensures a state, so that the same order resumes where it broke."""
+"""Orders: begun at most once, carried on after a loss of connection, a kill or a restart."""
 
 from __future__ import annotations
 
-import os
-import signal
-import stat
-import time
 from contextlib import contextmanager
 from datetime import datetime, timezone
-from typing import Any, Callable, Dict, Iterator
+from typing import Any, Callable, Dict, Iterator, Optional
 
-import room_canary
-import room_residue
+import room_launch
+from room_events import Emit, Events, follow, forget_old, run_file
 from room_gates import Job, Refusal, check, parse_job
-from room_machine import Machine, StillThere, machine_for
+from room_machine import machine_for
+from room_run import Run, fate, spoil
 from room_state import Config, Journal, Lock
-from room_tree import copy_tree, exchange, hash_tree, open_folder, remove
 
-Emit = Callable[[Dict[str, Any]], None]
-
-
-class StepFailed(Exception):
-    pass
+TAKE_S = 5.0
+LET_GO_S = 1.0
 
 
-class TooLong(BaseException):
-    """The watchdog: the time that was promised is over. Not an Exception, so no step eats it."""
+def start(config: Config, config_path: str, text: str, emit: Emit) -> Optional[Dict[str, Any]]:
+    """Begin one order, at most once, and follow it; returns its end event, None without one.
 
-
-def start(config: Config, text: str, emit: Emit) -> Dict[str, Any]:
-    """Do one order, at most once; returns (and emits) its end event."""
+    What runs is detached: whoever listens may go away.
+    """
     try:
         job = parse_job(text)
     except Refusal as refusal:
         return _refuse("", refusal, emit)
-    machine, lock = machine_for(config), Lock(config)
-    try:
-        if not lock.take():
+    with _lock(config) as lock:
+        if _take(config, lock, job.reset_id):
+            end = _begin(config, config_path, job, text, lock)
+            if end:
+                emit(end)
+                return end
+        elif lock.holder() != job.reset_id:
             return _refuse(job.reset_id, Refusal("busy"), emit)
-        journal = Journal(config)
-        known = journal.find(job.reset_id)
-        if known and known["phase"] != "running":
-            end: Dict[str, Any] = dict(known["end"], repeated=True)
-            emit(end)
+    return follow(config, job.reset_id, 0, emit)
+
+
+def _begin(
+    config: Config, config_path: str, job: Job, text: str, lock: Lock
+) -> Optional[Dict[str, Any]]:
+    """With the lock held. Returns an end when there is nothing to begin."""
+    journal = Journal(config)
+    known = journal.find(job.reset_id)
+    if known and known["phase"] not in ("running", "restarting"):
+        return dict(known["end"], repeated=True)
+    try:
+        check(job, config, machine_for(config), _now())
+    except Refusal as refusal:
+        if known is None or fate(config, job.reset_id) != "commit":
+            return _refusal(job.reset_id, refusal)
+        # Too late to go on, and no longer untouched: that is a failure, not a refusal.
+        end = dict(_refusal(job.reset_id, refusal), result="failed", step="resume")
+        journal.note(job.reset_id, phase="failed", finished_at=_now().isoformat(), end=end)
+        return end
+    for old in journal.open_runs():
+        if old != job.reset_id:
+            end = _refusal(old, Refusal("superseded"))
+            journal.note(old, phase="failed", finished_at=_now().isoformat(), end=end)
+    events = Events(config, job.reset_id)
+    if known is None:
+        events.clear()
+        run_file(config, job.reset_id, "job").write_text(text, encoding="utf-8")
+        journal.note(job.reset_id, started_at=_now().isoformat())
+        forget_old(config, list(journal.runs))
+    if room_launch.by_systemd():
+        lock.release()
+        if room_launch.as_unit(config_path, job.reset_id, job.max_runtime_s):
+            return None
+        return _refusal(job.reset_id, Refusal("no_unit"))
+    room_launch.as_session(
+        lambda: _perform(config, job, lock),
+        job.max_runtime_s,
+        lambda: _was_killed(config, job.reset_id),
+    )
+    return None
+
+
+def work(config: Config, reset_id: str, *, booted: bool = False) -> Optional[Dict[str, Any]]:
+    """What systemd's unit does: the order that lies ready, in this process."""
+    job = parse_job(run_file(config, reset_id, "job").read_text(encoding="utf-8"))
+    with _lock(config) as lock:
+        if not lock.take_within(TAKE_S, reset_id):
+            return None
+        known = Journal(config).find(reset_id)
+        if known is None or known["phase"] not in ("running", "restarting"):
+            return None
+        if booted and fate(config, reset_id) != "commit" and _now() > job.not_after:
+            end = spoil(config, reset_id, "expired", "restarted before anything was touched")
+            machine_for(config).unlock()
             return end
-        try:
-            check(job, config, machine, _now())
-        except Refusal as refusal:
-            return _refuse(job.reset_id, refusal, emit)
-        return _Run(config, machine, journal, job, emit).perform()
-    finally:
-        lock.close()
+        return _perform(config, job, lock)
 
 
-def _refuse(reset_id: str, refusal: Refusal, emit: Emit) -> Dict[str, Any]:
-    end = {
+def resume(config: Config) -> int:
+    """At boot, before anybody can sign in: finish what was interrupted; returns how many."""
+    machine_for(config).open_screen()
+    interrupted = Journal(config).open_runs()
+    for reset_id in interrupted:
+        work(config, reset_id, booted=True)
+    return len(interrupted)
+
+
+def abort(config: Config, reset_id: str) -> Dict[str, Any]:
+    """Stop an order before it ends anybody's session; afterwards it cannot be stopped."""
+    known = Journal(config).find(reset_id)
+    aborted = bool(known) and fate(config, reset_id, "abort") == "abort"
+    return {"v": 1, "reset_id": reset_id, "aborted": aborted}
+
+
+def _perform(config: Config, job: Job, lock: Lock) -> Optional[Dict[str, Any]]:
+    events = Events(config, job.reset_id)
+    end = Run(config, machine_for(config), Journal(config), job, events).perform()
+    lock.release()  # the next order need not wait until this process and its watchdog are gone
+    return end
+
+
+def _take(config: Config, lock: Lock, reset_id: str) -> bool:
+    """A reset that has told its end lets go of the lock a moment later."""
+    if lock.take(reset_id):
+        return True
+    if lock.holder() in Journal(config).open_runs():
+        return False
+    return lock.take_within(LET_GO_S, reset_id)
+
+
+def _was_killed(config: Config, reset_id: str) -> None:
+    spoil(config, reset_id, "too_long", "the watchdog ended it", result="failed")
+    machine_for(config).open_screen()
+
+
+def _refusal(reset_id: str, refusal: Refusal) -> Dict[str, Any]:
+    return {
         "event": "end",
         "reset_id": reset_id,
         "result": "refused",
         "reason": refusal.reason,
         "detail": refusal.detail,
     }
+
+
+def _refuse(reset_id: str, refusal: Refusal, emit: Callable[..., None]) -> Dict[str, Any]:
+    end = _refusal(reset_id, refusal)
     emit(end)
     return end
 
 
-class _Run:
-    def __init__(
-        self, config: Config, machine: Machine, journal: Journal, job: Job, emit: Emit
-    ) -> None:
-        self._config, self._machine, self._journal = config, machine, journal
-        self._job, self._emit = job, emit
-        self._new = os.path.join(config.trash, job.reset_id + ".new")
-        self._steps: Dict[str, Callable[[], Dict[str, Any]]] = {
-            **({"canary": self._canary} if job.canary else {}),
-            "prepare": self._prepare,
-            "lock": self._lock,
-            "sessions": self._sessions,
-            "unmount": self._unmount,
-            "prints": self._prints,
-            "network": self._network,
-            "home": self._home,
-            "residue": self._residue,
-            "unlock": self._unlock,
-            "trash": self._trash,
-        }
-
-    def perform(self) -> Dict[str, Any]:
-        reset_id, began = self._job.reset_id, time.monotonic()
-        self._journal.note(reset_id, started_at=_now().isoformat(), profile=self._job.profile)
-        evidence: Dict[str, Any] = {}
-        end: Dict[str, Any] = {"event": "end", "reset_id": reset_id, "result": "ok"}
-        name = "start"
-        try:
-            with _watchdog(self._job.max_runtime_s):
-                for number, (name, step) in enumerate(self._steps.items(), 1):
-                    evidence.update(self._one(name, number, step))
-        except (StepFailed, TooLong) as problem:
-            reason = "too_long" if isinstance(problem, TooLong) else "step_failed"
-            end.update(result="failed", reason=reason, step=name, detail=str(problem)[:200])
-        end["evidence"] = dict(evidence, ms=_since(began))
-        phase = "done" if end["result"] == "ok" else "failed"
-        self._journal.note(reset_id, phase=phase, finished_at=_now().isoformat(), end=end)
-        self._emit(end)
-        return end
-
-    def _one(self, name: str, number: int, step: Callable[[], Dict[str, Any]]) -> Dict[str, Any]:
-        began = time.monotonic()
-        about: Dict[str, Any] = {"event": "step", "step": name, "n": number, "of": len(self._steps)}
-        try:
-            found = step()
-        except (OSError, StillThere) as error:
-            # An error's number, never its text: it may hold the name of a guest's file.
-            code = getattr(error, "errno", None)
-            detail = os.strerror(code) if code else str(error)
-            self._emit(dict(about, status="failed", ms=_since(began), d={"error": detail}))
-            raise StepFailed(detail) from None
-        self._emit(dict(about, status="ok", ms=_since(began), d=found))
-        return found
-
-    def _canary(self) -> Dict[str, Any]:
-        """Leave the traces of a guest, to see whether this reset finds and removes them."""
-        return room_canary.plant(self._config, self._machine)
-
-    def _prepare(self) -> Dict[str, Any]:
-        """Build the new home where only root can reach it."""
-        os.makedirs(self._config.trash, mode=0o700, exist_ok=True)
-        trash = open_folder(self._config.trash)
-        try:
-            owner = os.fstat(trash)
-            if owner.st_uid != os.geteuid() or stat.S_IMODE(owner.st_mode) & 0o077:
-                raise PermissionError("others can reach the trash")
-            name = os.path.basename(self._new)
-            remove(name, trash)
-            os.mkdir(name, 0o700, dir_fd=trash)
-            source = open_folder(os.path.join(self._config.skeletons, self._job.profile))
-            target = open_folder(name, trash)
-            try:
-                copied = copy_tree(source, target, self._config.uid, self._config.gid)
-                return {"home_entries": copied, "home_hash": hash_tree(target, self._config.uid)}
-            finally:
-                os.close(source)
-                os.close(target)
-        finally:
-            os.close(trash)
-
-    def _lock(self) -> Dict[str, Any]:
-        self._machine.lock()
-        return {}
-
-    def _sessions(self) -> Dict[str, Any]:
-        return {"processes_ended": self._machine.end_sessions()}
-
-    def _unmount(self) -> Dict[str, Any]:
-        return self._machine.unmount()
-
-    def _prints(self) -> Dict[str, Any]:
-        return {"prints_removed": self._machine.remove_prints()}
-
-    def _network(self) -> Dict[str, Any]:
-        return {"networks_removed": self._machine.remove_networks()}
-
-    def _home(self) -> Dict[str, Any]:
-        """Exchange used and new home; the used one lies in the trash afterwards."""
-        if os.path.lexists(self._config.home):
-            exchange(self._new, self._config.home)
-        else:
-            os.rename(self._new, self._config.home)
-        return {}
-
-    def _residue(self) -> Dict[str, Any]:
-        removed = room_residue.sweep(self._config, self._machine)
-        left = room_residue.count(self._config, self._machine)
-        del left["trash"]  # the last step's task
-        if any(left.values()):
-            raise StillThere("left in " + ", ".join(sorted(k for k, n in left.items() if n)))
-        if self._job.canary and room_canary.harmed(self._config):
-            raise StillThere("what the guest's links point to was touched")
-        return {"residue_removed": removed}
-
-    def _unlock(self) -> Dict[str, Any]:
-        self._machine.unlock()
-        return {}
-
-    def _trash(self) -> Dict[str, Any]:
-        return {"trash_removed": room_residue.empty_trash(self._config)}
-
-
 @contextmanager
-def _watchdog(seconds: int) -> Iterator[None]:
-    """Bound what runs inside: only a bounded reset can be promised to end before a course."""
-
-    def bark(number: int, frame: object) -> None:
-        raise TooLong("the time limit was reached")
-
-    before = signal.signal(signal.SIGALRM, bark)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+def _lock(config: Config) -> Iterator[Lock]:
+    lock = Lock(config)
     try:
-        yield
+        yield lock
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        lock.close()
 
 
 def _now() -> datetime:
     return datetime.now(timezone.utc)
-
-
-def _since(began: float) -> int:
-    return round((time.monotonic() - began) * 1000)

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import Dict, Iterator, Tuple
+from typing import Dict, Iterator, Sequence, Tuple
 
 from room_machine import Machine
 from room_state import Config
+from room_system import identity, local_roots
 from room_tree import open_folder, remove
 
 MAX_DEPTH = 32
@@ -65,14 +66,20 @@ def _count_folder(path: str, uid: int) -> int:
         os.close(folder)
 
 
-def _sweep_folder(path: str, uid: int) -> int:
+def sweep_everywhere(config: Config) -> int:
+    """Files of the guest anywhere on this laptop's own disks, outside home and trash."""
+    skipped = identity(config.home, config.trash, config.state)
+    return sum(_sweep_folder(root, config.uid, skipped) for root in local_roots(config))
+
+
+def _sweep_folder(path: str, uid: int, skipped: Sequence[Tuple[int, int]] = ()) -> int:
     try:
         folder = open_folder(path)
     except OSError:
         return 0
     removed = 0
     try:
-        for parent, name in _owned(folder, uid, 0):
+        for parent, name in _owned(folder, uid, 0, skipped):
             try:
                 removed += remove(name, parent)
             except OSError:
@@ -82,13 +89,17 @@ def _sweep_folder(path: str, uid: int) -> int:
     return removed
 
 
-def _owned(folder: int, uid: int, depth: int) -> Iterator[Tuple[int, str]]:
+def _owned(
+    folder: int, uid: int, depth: int, skipped: Sequence[Tuple[int, int]] = ()
+) -> Iterator[Tuple[int, str]]:
     """(open parent, name) of each entry of the guest; what lies inside one is not told again."""
     device = os.fstat(folder).st_dev
     for name in os.listdir(folder):
         try:
             info = os.stat(name, dir_fd=folder, follow_symlinks=False)
         except FileNotFoundError:
+            continue
+        if (info.st_dev, info.st_ino) in skipped:
             continue
         if info.st_uid == uid:
             yield folder, name
@@ -98,6 +109,6 @@ def _owned(folder: int, uid: int, depth: int) -> Iterator[Tuple[int, str]]:
             except (FileNotFoundError, NotADirectoryError):
                 continue
             try:
-                yield from _owned(inner, uid, depth + 1)
+                yield from _owned(inner, uid, depth + 1, skipped)
             finally:
                 os.close(inner)

@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import tempfile
+import time
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any, Dict, List, Optional
 
 KEPT_RUNS = 20
 FIRST_PERSON = 1000
+OPEN = ("running", "restarting")
 
 
 class BadConfig(Exception):
@@ -67,6 +69,10 @@ class Config:
     updates_s: int = 1800
     """How long installing updates may take: they begin only when so much time is left."""
     restart_after_days: int = 7
+    roots: List[str] = field(default_factory=list)
+    """File systems that are searched whole for files of the guest (tiers standard and full)."""
+    space_bytes: int = 1 << 29
+    """Free space without which no reset begins."""
 
     @property
     def simulated(self) -> bool:
@@ -130,6 +136,11 @@ class Journal:
         except (ValueError, KeyError, TypeError):
             self._broken = True
 
+    def open_runs(self) -> List[str]:
+        """Those that were begun and have no end, the newest last."""
+        found = [key for key, run in self.runs.items() if run["phase"] in OPEN]
+        return sorted(found, key=lambda key: str(self.runs[key].get("started_at")))
+
     def find(self, reset_id: str) -> Optional[Dict[str, Any]]:
         return self.runs.get(reset_id)
 
@@ -157,12 +168,30 @@ class Lock:
         flags = os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
         self._file = os.open(str(Path(config.state) / "lock"), flags, 0o600)
 
-    def take(self) -> bool:
+    def take(self, reset_id: str = "") -> bool:
+        """Whether it is ours now. With an id, others can see for which reset it is held."""
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
+        if reset_id:
+            os.ftruncate(self._file, 0)
+            os.pwrite(self._file, reset_id.encode("ascii"), 0)
         return True
+
+    def take_within(self, seconds: float, reset_id: str) -> bool:
+        until = time.monotonic() + seconds
+        while not self.take(reset_id):
+            if time.monotonic() > until:
+                return False
+            time.sleep(0.05)
+        return True
+
+    def release(self) -> None:
+        fcntl.flock(self._file, fcntl.LOCK_UN)
+
+    def holder(self) -> str:
+        return os.pread(self._file, 100, 0).decode("ascii", errors="replace")
 
     def close(self) -> None:
         os.close(self._file)

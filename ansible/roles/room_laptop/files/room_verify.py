@@ -52,8 +52,8 @@ def verify(config: Config, reset_id: str) -> Dict[str, Any]:
         "print_jobs": residue.get("print", 0),
         "mounts": machine.count_mounts(),
         "trash": residue["trash"],
-        "boot_id": boot_id(),
-        "boot_fresh": _boot_fresh(last),
+        "boot_id": machine.boot_id(),
+        "boot_fresh": _boot_fresh(last, machine.boot_id()),
         "alarm_set": alarm_ahead(config.alarm, time.time()),
         "script_hash": script_hash(),
     }
@@ -63,11 +63,11 @@ def verify(config: Config, reset_id: str) -> Dict[str, Any]:
     return facts
 
 
-def _boot_fresh(last: Optional[Dict[str, Any]]) -> Optional[bool]:
+def _boot_fresh(last: Optional[Dict[str, Any]], now: Optional[str]) -> Optional[bool]:
     """Whether every restart that the reset asked for has happened."""
     if last is None:
         return None
-    return last.get("restart_from") is None or last["restart_from"] != boot_id()
+    return last.get("restart_from") is None or last["restart_from"] != now
 
 
 def _hash(path: str, owner: Optional[int]) -> Optional[str]:
@@ -81,13 +81,6 @@ def _hash(path: str, owner: Optional[int]) -> Optional[str]:
         return None
     finally:
         os.close(folder)
-
-
-def boot_id() -> Optional[str]:
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except OSError:
-        return None
 
 
 def script_hash() -> str:

@@ -1,0 +1,300 @@
+"""The reset itself: every step ensures a state, so that the same order resumes where it broke."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import time
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from typing import Any, Callable, Dict, Iterator, List, Optional
+
+import room_canary
+import room_residue
+from room_events import Emit, Events, run_file
+from room_gates import Job
+from room_launch import TooLong
+from room_machine import Machine, StillThere
+from room_settings import ensure_settings, set_alarm
+from room_state import Config, Journal
+from room_system import idle_priority
+from room_tree import copy_tree, exchange, hash_tree, open_folder, remove
+
+QUICK = (
+    "prepare", "lock", "sessions", "unmount", "prints", "network", "home", "residue", "settings",
+    "alarm", "unlock", "trash",
+)  # fmt: skip
+STANDARD = (*QUICK[:-3], "everywhere", "alarm", "restart", "again", "unlock", "trash")
+FULL = (*QUICK[:-3], "everywhere", "updates", "alarm", "restart", "again", "unlock", "trash")
+TIERS = {"quick": QUICK, "standard": STANDARD, "full": FULL}
+LEFT_AFTER_RESTART_S = 60.0
+
+
+class StepFailed(Exception):
+    pass
+
+
+class Aborted(Exception):
+    """Somebody took the order back in time."""
+
+
+class Restarting(BaseException):
+    """The laptop goes down now; the rest is done when it is up again."""
+
+
+def fate(config: Config, reset_id: str, wish: str = "") -> str:
+    """What was decided first of an order: `commit` (it goes on) or `abort`. Empty: nothing yet."""
+    path = run_file(config, reset_id, "fate")
+    if wish:
+        try:
+            file = os.open(str(path), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        except FileExistsError:
+            pass
+        else:
+            os.write(file, wish.encode("ascii"))
+            os.fsync(file)
+            os.close(file)
+    try:
+        return path.read_text(encoding="ascii") or "commit"
+    except FileNotFoundError:
+        return ""
+
+
+def spoil(
+    config: Config, reset_id: str, reason: str, detail: str, result: str = "refused"
+) -> Dict[str, Any]:
+    """Write the end of a run that could not tell its own."""
+    end = {
+        "event": "end", "reset_id": reset_id, "result": result, "reason": reason,
+        "step": "", "detail": detail,
+    }  # fmt: skip
+    Journal(config).note(reset_id, phase="failed", finished_at=_now().isoformat(), end=end)
+    Events(config, reset_id)(end)
+    return end
+
+
+class Run:
+    def __init__(
+        self, config: Config, machine: Machine, journal: Journal, job: Job, emit: Emit
+    ) -> None:
+        self._config, self._machine, self._journal = config, machine, journal
+        self._job, self._emit = job, emit
+        self._new = os.path.join(config.trash, job.reset_id + ".new")
+        self._known = journal.find(job.reset_id) or {}
+        self._began = time.monotonic()
+        self._limit = float(job.max_runtime_s)
+        self._evidence: Dict[str, Any] = {}
+
+    def perform(self) -> Optional[Dict[str, Any]]:
+        """Returns (and emits) the end event; None: the laptop restarts first."""
+        reset_id, names = self._job.reset_id, self._names()
+        begun = {"started_at": self._known.get("started_at", _now().isoformat())}
+        self._journal.note(
+            reset_id, profile=self._job.profile, tier=self._job.tier, phase="running", **begun
+        )
+        evidence: Dict[str, Any] = dict(self._known.get("evidence", {}))
+        end: Dict[str, Any] = {"event": "end", "reset_id": reset_id, "result": "ok"}
+        name = "start"
+        try:
+            with _watchdog(self._limit):
+                for number, name in enumerate(names, 1):
+                    evidence.update(self._one(name, number, len(names), evidence))
+        except (StepFailed, TooLong) as problem:
+            reason = "too_long" if isinstance(problem, TooLong) else "step_failed"
+            end.update(result="failed", reason=reason, step=name, detail=str(problem)[:200])
+        except Aborted:
+            self._machine.unlock()
+            end.update(result="refused", reason="aborted", step=name)
+        except Restarting:
+            return None
+        finally:
+            self._machine.open_screen()
+        end["evidence"] = dict(evidence, ms=_since(self._began))
+        phase = "done" if end["result"] == "ok" else "failed"
+        self._journal.note(reset_id, phase=phase, finished_at=_now().isoformat(), end=end)
+        self._emit(end)
+        return end
+
+    def _names(self) -> List[str]:
+        """The steps that are still to be done: all, or those after the restart."""
+        names = [*(["canary"] if self._job.canary else []), *TIERS[self._job.tier]]
+        before = self._known.get("restart_from")
+        if before and before != self._machine.boot_id():
+            self._limit = max(LEFT_AFTER_RESTART_S, self._left_s())
+            return names[names.index("restart") + 1 :]
+        return names
+
+    def _left_s(self) -> float:
+        """Until the promised end, by the clock: a restart takes its share."""
+        begun = datetime.fromisoformat(self._known["started_at"])
+        return self._job.max_runtime_s - (_now() - begun).total_seconds()
+
+    def _one(self, name: str, number: int, of: int, evidence: Dict[str, Any]) -> Dict[str, Any]:
+        began = time.monotonic()
+        about: Dict[str, Any] = {"event": "step", "step": name, "n": number, "of": of}
+        step: Callable[[], Dict[str, Any]] = getattr(self, "_" + name)
+        self._evidence = evidence
+        try:
+            found = step()
+        except (OSError, StillThere) as error:
+            # An error's number, never its text: it may hold the name of a guest's file.
+            code = getattr(error, "errno", None)
+            detail = os.strerror(code) if code else str(error)
+            self._emit(dict(about, status="failed", ms=_since(began), d={"error": detail}))
+            raise StepFailed(detail) from None
+        self._emit(dict(about, status="ok", ms=_since(began), d=found))
+        return found
+
+    def _canary(self) -> Dict[str, Any]:
+        """Leave the traces of a guest, to see whether this reset finds and removes them."""
+        return room_canary.plant(self._config, self._machine)
+
+    def _prepare(self) -> Dict[str, Any]:
+        """Build the new home where only root can reach it."""
+        os.makedirs(self._config.trash, mode=0o700, exist_ok=True)
+        trash = open_folder(self._config.trash)
+        try:
+            owner = os.fstat(trash)
+            if owner.st_uid != os.geteuid() or stat.S_IMODE(owner.st_mode) & 0o077:
+                raise PermissionError("others can reach the trash")
+            name = os.path.basename(self._new)
+            remove(name, trash)
+            os.mkdir(name, 0o700, dir_fd=trash)
+            source = open_folder(os.path.join(self._config.skeletons, self._job.profile))
+            target = open_folder(name, trash)
+            try:
+                copied = copy_tree(source, target, self._config.uid, self._config.gid)
+                return {"home_entries": copied, "home_hash": hash_tree(target, self._config.uid)}
+            finally:
+                os.close(source)
+                os.close(target)
+        finally:
+            os.close(trash)
+
+    def _lock(self) -> Dict[str, Any]:
+        if fate(self._config, self._job.reset_id) == "abort":
+            raise Aborted
+        self._machine.lock()
+        return {}
+
+    def _sessions(self) -> Dict[str, Any]:
+        """From here on the order cannot be taken back."""
+        if fate(self._config, self._job.reset_id, "commit") == "abort":
+            raise Aborted
+        self._machine.close_screen()
+        found = self._machine.count_processes()
+        try:
+            self._machine.end_sessions()
+        except StillThere:
+            if self._job.tier == "quick":
+                raise
+            return {"processes_ended": found, "stubborn": self._machine.count_processes()}
+        return {"processes_ended": found, "stubborn": 0}
+
+    def _unmount(self) -> Dict[str, Any]:
+        found = self._machine.unmount()
+        if found["lost_items"]:
+            self._emit({"event": "lost_item", "count": found["lost_items"]})
+        return dict(found)
+
+    def _prints(self) -> Dict[str, Any]:
+        return {"prints_removed": self._machine.remove_prints()}
+
+    def _network(self) -> Dict[str, Any]:
+        return {"networks_removed": self._machine.remove_networks()}
+
+    def _home(self) -> Dict[str, Any]:
+        """Exchange used and new home; the used one lies in the trash afterwards."""
+        if os.path.lexists(self._config.home):
+            exchange(self._new, self._config.home)
+        else:
+            os.rename(self._new, self._config.home)
+        return {}
+
+    def _residue(self) -> Dict[str, Any]:
+        removed = room_residue.sweep(self._config, self._machine)
+        left = room_residue.count(self._config, self._machine)
+        del left["trash"]  # the last step's task
+        if any(left.values()) and not self._evidence.get("stubborn"):
+            raise StillThere("left in " + ", ".join(sorted(k for k, n in left.items() if n)))
+        if self._job.canary and room_canary.harmed(self._config):
+            raise StillThere("what the guest's links point to was touched")
+        return {"residue_removed": removed}
+
+    def _everywhere(self) -> Dict[str, Any]:
+        return {"removed_elsewhere": room_residue.sweep_everywhere(self._config)}
+
+    def _settings(self) -> Dict[str, Any]:
+        return ensure_settings(self._config)
+
+    def _alarm(self) -> Dict[str, Any]:
+        if self._job.wake_at is None:
+            return {}
+        return {"alarm_set": set_alarm(self._config.alarm, self._job.wake_at)}
+
+    def _updates(self) -> Dict[str, Any]:
+        return self._machine.install_updates(self._limit - (time.monotonic() - self._began))
+
+    def _restart(self) -> Dict[str, Any]:
+        """Where it is needed: after updates, for programs that cannot be ended, once a week."""
+        stubborn = bool(self._evidence.get("stubborn"))
+        reason = "stubborn" if stubborn else self._machine.restart_reason()
+        if not reason and self._job.tier != "full":
+            return {"restarted": False}
+        self._journal.note(
+            self._job.reset_id,
+            restart_from=self._machine.boot_id(),
+            phase="restarting",
+            evidence=dict(self._evidence, restarted=True),
+        )
+        self._emit({"event": "restart", "reason": reason or "tier"})
+        if not self._machine.restart():
+            raise Restarting
+        return {"restarted": True}
+
+    def _again(self) -> Dict[str, Any]:
+        """After a restart nothing of the guest runs: what was still alive before is undone."""
+        if not self._evidence.get("restarted"):
+            return {}
+        if self._evidence.get("stubborn"):
+            self._evidence["stubborn"] = 0
+            self._machine.lock()
+            self._machine.end_sessions()
+            self._prepare()
+            self._home()
+        return self._residue()
+
+    def _unlock(self) -> Dict[str, Any]:
+        self._machine.unlock()
+        return {}
+
+    def _trash(self) -> Dict[str, Any]:
+        """Last and with the lowest priority: the laptop can be used already."""
+        idle_priority()
+        return {"trash_removed": room_residue.empty_trash(self._config)}
+
+
+@contextmanager
+def _watchdog(seconds: float) -> Iterator[None]:
+    """Bound what runs inside: only a bounded reset can be promised to end before a course."""
+
+    def bark(number: int, frame: object) -> None:
+        raise TooLong("the time limit was reached")
+
+    before = signal.signal(signal.SIGALRM, bark), signal.signal(signal.SIGTERM, bark)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before[0])
+        signal.signal(signal.SIGTERM, before[1])
+
+
+def _now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+def _since(began: float) -> int:
+    return round((time.monotonic() - began) * 1000)

@@ -1,0 +1,29 @@
+"""Tells whoever sits at the laptop that it will be emptied soon.
+
+Root writes one file into a folder that only root can write to; a small program in the session reads
+it and shows the words. Nothing of root's runs in the session, and nothing there can ask root.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any, Dict
+
+from room_state import write_json
+
+FOLDER = Path("/run/raumwart")
+MOST_MINUTES = 60
+
+
+def warn(minutes: int) -> Dict[str, Any]:
+    """Announce the end in so many minutes; 0 takes it back."""
+    if not 0 <= minutes <= MOST_MINUTES:
+        return {"event": "end", "result": "refused", "reason": "bad_request"}
+    FOLDER.mkdir(mode=0o755, exist_ok=True)
+    os.chmod(FOLDER, 0o755)  # noqa: S103 the visitor reads it
+    ends_at = time.time() + minutes * 60 if minutes else 0.0
+    write_json(FOLDER / "warning.json", {"ends_at": ends_at})
+    os.chmod(FOLDER / "warning.json", 0o644)
+    return {"v": 1, "warned": minutes > 0, "ends_at": ends_at}
