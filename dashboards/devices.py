@@ -17,9 +17,11 @@ from fleet import resets
 from fleet.auth import Action, Visitor, posted, signed_in
 from inventory import (
     Course,
+    Device,
     DeviceState,
     Flip,
     Health,
+    Prediction,
     Reading,
     Recipe,
     Report,
@@ -80,6 +82,12 @@ def _device_page(
             .order_by(col(Report.reported_at).desc())
             .limit(20)
         ).all()
+        cause = opened.get(Device, state.cause) if state and state.cause else None
+        coming = opened.exec(
+            select(Prediction)
+            .where(Prediction.device_id == device_id)
+            .order_by(col(Prediction.due_at))
+        ).all()
     language = language_of(request)
     current = (state.health if state else Health.UNKNOWN).value
     return page(
@@ -107,6 +115,8 @@ def _device_page(
             for run, course, used in runs
         ],
         reports=reports,
+        cause=cause,
+        coming=coming,
         services=SERVICE_CHOICES,
         may_reset=visitor.can(Action.RESET) and recipe is not None,
         may_edit=visitor.can(Action.EDIT),

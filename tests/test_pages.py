@@ -322,6 +322,12 @@ def test_incidents_and_what_is_to_come(house: House) -> None:
     assert "Keines der Geräte ist erreichbar." in text
     assert "Der Datenträger läuft voll." in text
     assert "in 2 Wochen" in text
+    with session(house.engine) as opened:
+        state = opened.get_one(DeviceState, "ahlendorf-1-laptop-2")
+        state.cause, state.reason = "ahlendorf-1-wlan-1", "cut_off"
+    text = house.browser("ida").get("/geraet/ahlendorf-1-laptop-2").text
+    assert "Voraussichtlich in 2 Wochen: Der Datenträger läuft voll." in text
+    assert 'href="/geraet/ahlendorf-1-wlan-1"' in text
     other = house.browser("otto").get("/stoerungen").text
     assert "Keine Störung" in other
     assert "Lampe" not in other
