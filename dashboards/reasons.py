@@ -211,6 +211,8 @@ READINESS = {
     ),
     "calendar_in_doubt": N_("Der Stundenplan ist unsicher. Deshalb wird nichts zurückgesetzt."),
     "agent_silent": N_("Vom Standort kommt keine Nachricht mehr."),
+    "canary_failed": N_("Der Selbsttest der Zurücksetzung ist nicht bestanden."),
+    "canary_stale": N_("Der Selbsttest der Zurücksetzung ist seit Tagen nicht bestanden."),
     "too_few": N_("{kind}: {have} nutzbar, {need} nötig."),
     "spare_needed": N_("{kind}: {have} nutzbar, {need} nötig. Bitte Reserve-Geräte aufstellen."),
     "device_failed": N_("{name} ist gestört."),

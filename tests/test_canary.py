@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 from sqlmodel import select
 
 from agents.messages import Order, Step
-from fleet import canary, resets
+from fleet import canary, readiness, resets
 from fleet.settings import Settings
 from inventory import Device, DeviceKind, DeviceState, Recipe, ResetRun, RunState, Service
 from inventory.db import reading, session
@@ -285,3 +285,21 @@ def test_by_hand_not_before_a_course_and_not_on_a_device_that_does_not_exist(
         with session(engine) as opened, pytest.raises(resets.ResetRefused) as refused:
             canary.ask(opened, device, NIGHT, SETTINGS, "IT")
         assert refused.value.code == code
+
+
+def test_a_room_in_doubt_is_no_more_than_restricted_and_says_why(engine: Engine) -> None:
+    furnish(engine)
+    add_course(engine, NIGHT + DAY + 10 * HOUR)
+
+    def status(now: datetime) -> tuple[str, set[str]]:
+        heard(engine, now)
+        with reading(engine) as opened:
+            (room,) = readiness.overview(opened, now, SETTINGS)
+            return room.verdict.value, {reason.code for reason in room.reasons}
+
+    assert status(NIGHT) == ("ready", set())
+    a_night(engine, NIGHT, residue=1)
+    assert status(NIGHT + HOUR) == ("degraded", {"canary_failed"})
+    a_night(engine, NIGHT + DAY)
+    assert status(NIGHT + DAY + HOUR) == ("ready", set())
+    assert status(NIGHT + 5 * DAY)[1] >= {"canary_stale"}

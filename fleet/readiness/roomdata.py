@@ -10,6 +10,7 @@ from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col
 
+from fleet import canary
 from fleet.health import silence_limit
 from fleet.readiness import limits
 from fleet.readiness.verdict import Candidate, Proof, Reason
@@ -102,7 +103,8 @@ def _doubts(
     now: datetime,
     settings: Settings,
 ) -> dict[str, list[Reason]]:
-    """Why nothing certain can be said of a room, whatever its devices show."""
+    """Why nothing certain can be said of a room, or no proof relied on, whatever its devices
+    show."""
     ids = [room.id for room in rooms]
     believed = trusted_until(session, ids, now)
     problems = {room: "no_feed" for room in ids if room not in believed}
@@ -115,6 +117,7 @@ def _doubts(
     for room, problem in feeds:
         problems[room] = problem or "too_old"
     limit = now - silence_limit(0, settings.poll_s)
+    canaries = canary.doubts(session, ids, now)
     doubts: dict[str, list[Reason]] = {}
     for room in rooms:
         found = []
@@ -122,6 +125,8 @@ def _doubts(
             found.append(Reason("calendar_in_doubt", detail=problems[room.id]))
         if room.site_id not in heard or heard[room.site_id] < limit:
             found.append(Reason("agent_silent"))
+        if room.id in canaries:
+            found.append(Reason(canaries[room.id]))
         doubts[room.id] = found
     return doubts
 

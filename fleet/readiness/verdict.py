@@ -19,6 +19,8 @@ REASONS: dict[str, str] = {
     "calendar_in_doubt": "The room's timetable cannot be read in full or is too old, so nothing is"
     " reset.",
     "agent_silent": "Nothing is heard from the site any more.",
+    "canary_failed": "The reset's own test was not passed, so its proofs cannot be relied on.",
+    "canary_stale": "The reset's own test has not been passed for days.",
     "too_few": "There are too few devices of a kind that the course can use.",
     "spare_needed": "A spare device has to be swapped in.",
     "device_failed": "The device is faulty.",
@@ -140,9 +142,10 @@ def judge_room(
     """The verdict on a room for its running or next course.
 
     Before the start it is a forecast: resets that are still in time count as done. From the start
-    on only proof counts. `doubts`: why the verdict must be unknown whatever the devices say. A
-    device of which nothing is known is taken once as good and once as bad: only where both give
-    the same answer, or the bad case is still degraded, is the answer given.
+    on only proof counts. `doubts`: why the verdict must be unknown, or no more than degraded,
+    whatever the devices say. A device of which nothing is known is taken once as good and once as
+    bad: only where both give the same answer, or the bad case is still degraded, is the answer
+    given.
     """
     judged = {each.id: fitness(each, lesson, now) for each in devices}
     reasons = list(doubts)
@@ -169,6 +172,8 @@ def judge_room(
     elif lesson.unseen:
         reasons.append(Reason("service_was_down"))
     doubtful = any(reason.code in _DOUBTS for reason in reasons)
+    if any(reason.code in _WEAKER for reason in reasons):
+        worst, best = _graver(worst, Verdict.DEGRADED), _graver(best, Verdict.DEGRADED)
     asked = lesson is not None and not lesson.unseen
     to_prove = [each for each in devices if asked and each.lead is not None and not each.spare]
     return Judgement(
@@ -201,6 +206,8 @@ def in_order(name: str) -> list[tuple[int, str]]:
 
 
 _DOUBTS = frozenset({"no_devices", "service_was_down", "calendar_in_doubt", "agent_silent"})
+_WEAKER = frozenset({"canary_failed", "canary_stale"})
+"""With these no room is simply ready, whatever its devices prove."""
 _KINDS = frozenset(kind.value for kind in DeviceKind)
 _WORSE = (Verdict.READY, Verdict.DEGRADED, Verdict.NOT_READY)
 
