@@ -15,9 +15,10 @@ from pathlib import Path
 from agents.bus import BadMessage, Bus, Delivery, check_subject, decode
 from agents.clock import Clock
 from agents.credentials import Credentials
+from agents.discovery.sweep import Manner, Sweeper
 from agents.driver import Driver
 from agents.journal import Journal, JournalBroken
-from agents.messages import Heartbeat, Order, Outcome, Roster
+from agents.messages import Heartbeat, Order, Outcome, Roster, Sweep
 from agents.outbox import Outbox
 from agents.pjlink.notify import Notifications
 from agents.poller import Poller
@@ -54,6 +55,7 @@ class Agent:
         drivers: Table | None = None,
         clock: Clock = CLOCK,
         networks: Sequence[IPv4Address] = (),
+        sweeping: Manner | None = None,
     ) -> None:
         """`networks`: where to send what wakes a device. Raises ValueError for a site whose name
         cannot be one."""
@@ -66,6 +68,7 @@ class Agent:
         self._table = drivers if drivers is not None else _all_drivers()
         self._clock = clock
         self._networks = networks
+        self._sweeping = sweeping
         self._orders: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -101,6 +104,13 @@ class Agent:
             waker=waker,
             seen=poller.answered.get,
         )
+        sweeper = Sweeper(
+            lambda name: self._table[name](self._credentials, self._state),
+            outbox.put,
+            poller.answering,
+            self._clock,
+            self._sweeping,
+        )
         for site in self._sites:
             if roster := rosters.load(site):
                 poller.follow(site, roster.targets)
@@ -114,7 +124,7 @@ class Agent:
                 group.create_task(self._beat(rosters, poller, outbox))
                 for site in self._sites:
                     group.create_task(self._follow(site, rosters, poller, news))
-                    group.create_task(self._obey(site, worker))
+                    group.create_task(self._obey(site, worker, sweeper))
         finally:
             for task in self._orders:
                 task.cancel()
@@ -132,13 +142,15 @@ class Agent:
                     news.follow(site, message.targets)
                 await delivery.ack()
 
-    async def _obey(self, site: str, worker: Worker) -> None:
+    async def _obey(self, site: str, worker: Worker, sweeper: Sweeper) -> None:
         async with aclosing(self._bus.receive(f"order.{site}")) as deliveries:
             async for delivery in deliveries:
                 message = _read(delivery)
                 if isinstance(message, Order) and message.site == site:
                     self._start(worker.handle(message, delivery.ack))
                 else:
+                    if isinstance(message, Sweep) and message.site == site:
+                        self._start(sweeper.handle(message))
                     await delivery.ack()
 
     def _start(self, work: Coroutine[None, None, None]) -> None:
@@ -149,7 +161,7 @@ class Agent:
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._orders.discard(task)
         if not task.cancelled() and (error := task.exception()):
-            log.error("a bug while an order was handled", exc_info=error)
+            log.error("a bug while an order was carried out", exc_info=error)
 
     async def _beat(self, rosters: Rosters, poller: Poller, outbox: Outbox) -> None:
         while True:

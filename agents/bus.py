@@ -12,7 +12,7 @@ from typing import Protocol
 
 from pydantic import TypeAdapter, ValidationError
 
-from agents.messages import AnyMessage, Heartbeat, Order, Outcome, Reading, Roster
+from agents.messages import AnyMessage
 
 _ANY: TypeAdapter[AnyMessage] = TypeAdapter(AnyMessage)
 
@@ -35,13 +35,13 @@ class NotSent(BusAway):
     """And it is certain that nothing of the message left this machine."""
 
 
-def encode(message: Roster | Order | Reading | Outcome | Heartbeat) -> bytes:
+def encode(message: AnyMessage) -> bytes:
     """JSON, compressed by zlib when it is long."""
     data = message.model_dump_json().encode()
     return data if len(data) <= _PLAIN else zlib.compress(data, 6)
 
 
-def decode(data: bytes) -> Roster | Order | Reading | Outcome | Heartbeat:
+def decode(data: bytes) -> AnyMessage:
     """The message in these bytes. Raises BadMessage."""
     if data[:1] == b"\x78":  # zlib; a JSON object begins with a brace
         data = _unpack(data)

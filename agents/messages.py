@@ -181,4 +181,64 @@ class Heartbeat(Message):
     """Polls that began more than one interval late since it started."""
 
 
-AnyMessage = Annotated[Roster | Order | Reading | Outcome | Heartbeat, Field(discriminator="type")]
+class SweepRange(Message):
+    """A range of addresses that may be looked at, and how SNMP is asked there, if at all."""
+
+    range: Annotated[str, Field(max_length=18)]
+    credential: Name = ""
+    """Name of a read credential; empty: SNMP is not asked."""
+    version: Literal["1", "2c", "3"] = "2c"
+
+
+class Sweep(Message):
+    """Look at what stands in the networks of a site, and nowhere else. Travels like an order."""
+
+    type: Literal["sweep"] = "sweep"
+    id: Annotated[str, Field(max_length=40)]
+    site: Name
+    ranges: Annotated[list[SweepRange], Field(max_length=64)]
+    not_after: AwareDatetime
+    """The latest start."""
+
+
+Said = Annotated[str, Field(max_length=200)]
+
+
+class FoundHost(Message):
+    """One thing that answered."""
+
+    address: Annotated[str, Field(max_length=15)]
+    mac: Annotated[str, Field(max_length=17)] = ""
+    serial: Said = ""
+    name: Said = ""
+    vendor: Said = ""
+    model: Said = ""
+    ways: Annotated[list[Name], Field(max_length=16)]
+    """How it answered: snmp, pjlink, ssh, kiosk, printer."""
+    kind: Name = ""
+    """The likely kind of device; empty: no idea."""
+    driver: Name = ""
+    port: int | None = None
+    proved: bool = False
+    """The serial number came over a protocol in which the device proves who it is (SNMPv3)."""
+
+
+class Found(Message):
+    """What a sweep found, in parts; the last one says so."""
+
+    type: Literal["found"] = "found"
+    sweep: Annotated[str, Field(max_length=40)]
+    site: Name
+    at: AwareDatetime
+    part: int = 0
+    hosts: Annotated[list[FoundHost], Field(max_length=500)] = []
+    done: bool = False
+    problem: Name = ""
+    """Why it ended early: `expired`, `bad_range`, `busy`, `failed`."""
+    asked: int = 0
+    """Addresses that were looked at, in the last part."""
+
+
+AnyMessage = Annotated[
+    Roster | Order | Reading | Outcome | Heartbeat | Sweep | Found, Field(discriminator="type")
+]

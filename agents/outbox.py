@@ -7,11 +7,12 @@ from contextlib import suppress
 
 from agents.bus import Bus, BusAway, encode
 from agents.clock import Clock
-from agents.messages import Heartbeat, Outcome, Reading
+from agents.messages import Found, Heartbeat, Outcome, Reading
 
 log = logging.getLogger(__name__)
 
 _Key = tuple[str, ...]
+Report = Reading | Outcome | Heartbeat | Found
 MOST = 100_000
 """Messages that wait at most; then the oldest is lost. Outcomes stay in the journal."""
 AT_ONCE = 32
@@ -26,14 +27,14 @@ class Outbox:
         self._bus = bus
         self._clock = clock
         self._sent = sent
-        self._waiting: dict[_Key, tuple[str, Reading | Outcome | Heartbeat]] = {}
+        self._waiting: dict[_Key, tuple[str, Report]] = {}
         self._filled = asyncio.Event()
         self._away = False
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def put(self, site: str, message: Reading | Outcome | Heartbeat) -> None:
+    def put(self, site: str, message: Report) -> None:
         """Returns at once; sent when the bus takes it."""
         self._waiting[_key(site, message)] = (site, message)
         if len(self._waiting) > MOST:
@@ -68,7 +69,7 @@ class Outbox:
             async with asyncio.timeout(seconds):
                 await self.send()
 
-    async def _one(self, key: _Key, entry: tuple[str, Reading | Outcome | Heartbeat]) -> bool:
+    async def _one(self, key: _Key, entry: tuple[str, Report]) -> bool:
         site, message = entry
         try:
             await self._bus.publish(f"report.{site}", encode(message))
@@ -83,9 +84,11 @@ class Outbox:
         return True
 
 
-def _key(site: str, message: Reading | Outcome | Heartbeat) -> _Key:
+def _key(site: str, message: Report) -> _Key:
     if isinstance(message, Outcome):
         return ("outcome", message.order, message.step)
     if isinstance(message, Heartbeat):
         return ("heartbeat", site)
+    if isinstance(message, Found):
+        return ("found", message.sweep, str(message.part))
     return ("reading", site, message.device)

@@ -185,6 +185,14 @@ class Poller:
             watch.due = due
             self._push(watch)
 
+    def answering(self, site: str) -> set[str]:
+        """Addresses of the site's devices whose last look went well."""
+        return {
+            watch.target.address
+            for key, watch in self._watched.items()
+            if key[0] == site and watch.looked > -math.inf and not watch.problem
+        }
+
     async def run(self) -> None:
         """Poll until cancelled."""
         try:

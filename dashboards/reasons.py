@@ -15,6 +15,7 @@ from fleet.readiness import Reason
 from inventory import DeviceKind
 
 HEALTH = {
+    "address_followed": N_("Hat eine neue Adresse und hat bewiesen, wer es ist."),
     "never_seen": N_("Hat sich noch nie gemeldet."),
     "no_news": N_("Seit längerer Zeit keine Nachricht."),
     "waiting": N_("Eine Abfrage blieb ohne Antwort. Die nächste entscheidet."),
@@ -146,6 +147,12 @@ RUN = {
 """Why a reset run is where it is. Besides these a run carries the codes of a poll that failed."""
 
 REFUSAL = {
+    "decided": N_("Über diesen Fund ist schon entschieden."),
+    "not_acceptable": N_("Dieser Fund kann nicht übernommen werden."),
+    "other_site": N_("Der Raum gehört nicht zu dem Standort, an dem es gefunden wurde."),
+    "id_taken": N_("Diese Kennung hat schon ein anderes Gerät."),
+    "address_taken": N_("Diese Adresse steht im Verzeichnis bei einem anderen Gerät."),
+    "faults": N_("So geht es nicht:"),
     "unknown_device": N_("Dieses Gerät gibt es nicht."),
     "not_active": N_("Das Gerät ist nicht im Einsatz. Deshalb wird es nicht zurückgesetzt."),
     "no_recipe": N_("Für dieses Gerät ist nicht festgelegt, wie es zurückgesetzt wird."),

@@ -26,6 +26,7 @@ from agents.ssh.host_keys import HostKeys
 from fleet import auth, canary, evidence, resets, roster
 from fleet import demo as simulation
 from fleet.app import create_app
+from fleet.discovery.command import discover
 from fleet.health.rules import THRESHOLDS
 from fleet.settings import Settings
 from fleet.shell import database, find, load_settings, out, prepared, stop
@@ -42,6 +43,7 @@ main = typer.Typer(
 )
 evidence_commands = typer.Typer(help="What proves how resets ended.", no_args_is_help=True)
 main.add_typer(evidence_commands, name="evidence")
+main.command()(discover)
 main.command("access-points")(access_points)
 main.add_typer(profiles, name="profile")
 

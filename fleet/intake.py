@@ -15,7 +15,8 @@ from sqlmodel import Session, col, select
 
 import inventory
 from agents.bus import BadMessage, Bus, Delivery, decode
-from agents.messages import Heartbeat, Outcome, Reading
+from agents.messages import Found, Heartbeat, Outcome, Reading
+from fleet import discovery
 from fleet.health.folding import AHEAD, Report, clean, fold, set_back, text, used_since_clean
 from fleet.health.judging import (
     Known,
@@ -67,7 +68,7 @@ class Applied:
 
 def apply(
     engine: Engine,
-    messages: Sequence[Report],
+    messages: Sequence[Report | Found],
     now: datetime,
     settings: Settings,
     sites: Sequence[str] | None = None,
@@ -78,14 +79,16 @@ def apply(
     it says of others counts as unknown. None: the sender is trusted.
     """
     done = Applied()
-    said, done.ahead = set_back(messages, now)
-    about = {m.device for m in messages if not isinstance(m, Heartbeat)}
+    senders = list(sites) if sites else [None] * len(messages)
+    reports = [(m, s) for m, s in zip(messages, senders, strict=True) if not isinstance(m, Found)]
+    finds = [(m, s) for m, s in zip(messages, senders, strict=True) if isinstance(m, Found)]
+    said, done.ahead = set_back([message for message, _ in reports], now)
+    about = {m.device for m in said if not isinstance(m, Heartbeat)}
     with session(engine) as opened:
         devices = lock_devices(opened, about)
         readings: dict[str, list[Reading]] = {}
         beats: list[Heartbeat] = []
-        for place, message in enumerate(said):
-            sender = sites[place] if sites else None
+        for message, (_, sender) in zip(said, reports, strict=True):
             if isinstance(message, Heartbeat):
                 if sender in (None, message.site):
                     beats.append(message)
@@ -102,7 +105,20 @@ def apply(
         opened.flush()
         _store(opened, devices, readings, done, now=now, settings=settings)
         _contact(opened, beats, done)
+    _take(engine, finds, done, now)
     return done
+
+
+def _take(
+    engine: Engine, finds: Sequence[tuple[Found, str | None]], done: Applied, now: datetime
+) -> None:
+    """What searches found, each in a transaction of its own: it locks a whole site."""
+    for found, sender in finds:
+        if sender not in (None, found.site):
+            done.unknown.add(found.site)
+            continue
+        with session(engine) as opened:
+            discovery.take(opened, found, now)
 
 
 def _store(
@@ -195,7 +211,7 @@ class _Intake:
 
     async def _store(self, deliveries: Sequence[Delivery]) -> None:
         """Returns when every message is stored or given up for good."""
-        batch: list[tuple[Report, str]] = []
+        batch: list[tuple[Report | Found, str]] = []
         for delivery in deliveries:
             message = self._decode(delivery)
             if message is not None:
@@ -206,7 +222,7 @@ class _Intake:
             for one in batch:
                 await self._try([one])
 
-    async def _try(self, batch: Sequence[tuple[Report, str]]) -> bool:
+    async def _try(self, batch: Sequence[tuple[Report | Found, str]]) -> bool:
         """Whether the batch is stored; a single message that cannot be is given up here."""
         try:
             await self._apply(batch)
@@ -220,7 +236,7 @@ class _Intake:
             return False
         return True
 
-    async def _apply(self, batch: Sequence[tuple[Report, str]]) -> None:
+    async def _apply(self, batch: Sequence[tuple[Report | Found, str]]) -> None:
         messages, sites = [m for m, _ in batch], [s for _, s in batch]
         delay = 0.5
         while True:
@@ -239,14 +255,14 @@ class _Intake:
             MESSAGES.labels(kind).inc(count)
         self._tell(applied)
 
-    def _decode(self, delivery: Delivery) -> Report | None:
+    def _decode(self, delivery: Delivery) -> Report | Found | None:
         try:
             message = decode(delivery.data)
         except BadMessage as error:
             REFUSED.labels("bad").inc()
             log.warning("a message on %s is not one of ours: %s", delivery.subject, error)
             return None
-        if isinstance(message, Reading | Outcome | Heartbeat):
+        if isinstance(message, Reading | Outcome | Heartbeat | Found):
             return message
         REFUSED.labels("bad").inc()
         log.warning("a %s does not belong on %s", message.type, delivery.subject)

@@ -16,9 +16,10 @@ from sqlalchemy import Engine
 from sqlmodel import select
 
 from agents.bus import Bus, BusAway, NotSent, encode
-from agents.messages import Order
+from agents.messages import Order, Sweep
 from fleet import (
     canary,
+    discovery,
     incidents,
     intake,
     metrics,
@@ -122,6 +123,34 @@ async def send_orders(service: Service) -> None:
             await asyncio.to_thread(give_back)
 
 
+async def search_networks(service: Service) -> None:
+    """Plan, claim and order the searches of the sites' networks; the same care as with resets."""
+
+    def claim() -> list[Sweep]:
+        now = service.clock()
+        with session(service.engine) as opened:
+            discovery.expire(opened, now)
+            discovery.plan(opened, now, service.settings)
+            return discovery.claim(opened, now)
+
+    def give_back() -> None:
+        with session(service.engine) as opened:
+            discovery.give_back(opened, [sweep.id for sweep in unsent], service.clock())
+
+    unsent = await asyncio.to_thread(claim)
+    try:
+        while unsent:
+            sweep = unsent.pop(0)
+            try:
+                await service.bus.publish(f"order.{sweep.site}", encode(sweep))
+            except NotSent:
+                unsent.insert(0, sweep)
+                raise
+    finally:
+        if unsent:
+            await asyncio.to_thread(give_back)
+
+
 async def publish_rosters(service: Service) -> None:
     await roster.publish_changed(
         service.bus, service.engine, service.settings, service.clock(), service.published
@@ -202,6 +231,7 @@ JOBS = (
     Job("notices", 5, send_notices),
     Job("metrics", 10, warm_metrics),
     Job("trends", 60, search_trends),
+    Job("discovery", 10, search_networks),
     Job("retention", 3600, forget),
 )
 

@@ -11,7 +11,7 @@ from sqlmodel import SQLModel
 
 from fleet import evidence
 from fleet.metrics import tally
-from inventory import OPEN_STATES, ReportState, Subject
+from inventory import OPEN_SEARCHES, OPEN_STATES, ProposalState, ReportState, Subject
 from inventory.db import session
 
 log = logging.getLogger(__name__)
@@ -32,6 +32,7 @@ SIGN_IN, LINK = _table("sign_in"), _table("one_time_link")
 INCIDENT = _table("incident")
 SNAPSHOT = _table("feed_snapshot")
 NOTICE = _table("notice")
+PROPOSAL, SEARCH = _table("proposal"), _table("search")
 COURSE, RUN = _table("course"), _table("reset_run")
 EVIDENCE, SEAL = _table("evidence"), _table("evidence_seal")
 
@@ -88,6 +89,14 @@ def _superseded(table: Table, moment: str, chain: str = "") -> Condition:
     )
 
 
+def _unseen(*states: ProposalState) -> Condition:
+    return lambda then: and_(PROPOSAL.c.last_seen < then, PROPOSAL.c.state.in_(states))
+
+
+def _ended_searches(then: datetime) -> ColumnElement[bool]:
+    return and_(SEARCH.c.asked_at < then, SEARCH.c.state.not_in(OPEN_SEARCHES))
+
+
 DAY = timedelta(days=1)
 YEAR = 365 * DAY
 
@@ -100,6 +109,15 @@ RULES = (
     Rule("sign-ins", SIGN_IN, 0 * DAY, lambda then: SIGN_IN.c.expires_at < then),
     Rule("one-time links", LINK, 0 * DAY, lambda then: LINK.c.expires_at < then),
     Rule("notices", NOTICE, YEAR, lambda then: NOTICE.c.made_at < then),
+    Rule("finds", PROPOSAL, 30 * DAY, _unseen(ProposalState.OPEN, ProposalState.SETTLED)),
+    Rule(
+        "decided finds",
+        PROPOSAL,
+        90 * DAY,
+        _unseen(ProposalState.ACCEPTED, ProposalState.FOLLOWED),
+    ),
+    Rule("ignored finds", PROPOSAL, YEAR, _unseen(ProposalState.IGNORED)),
+    Rule("searches", SEARCH, 90 * DAY, _ended_searches),
     Rule("reset runs", RUN, YEAR, _finished_runs),
     Rule("timetable contents", SNAPSHOT, 30 * DAY, _kept_bodies, {"body": None}),
     Rule("timetable snapshots", SNAPSHOT, 180 * DAY, lambda then: SNAPSHOT.c.seen_at < then),

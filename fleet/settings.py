@@ -54,6 +54,8 @@ class Settings(BaseSettings):
     """How often the timetables are read."""
     calendar_networks: Networks = []
     """Internal networks (CIDR) from which timetables may be read; public addresses always may."""
+    discovery_hour: Annotated[int, Field(ge=-1, le=23)] = 3
+    """In which hour of the night the sites' networks are searched; -1: only when asked for."""
     metrics_networks: Networks = ["127.0.0.0/8", "::1/128"]
     """From where /metrics may be read without a token."""
     metrics_token: str = ""

@@ -16,10 +16,19 @@ from inventory.device import Device, DeviceKind, DeviceState, Health, Service
 from inventory.evidence import Evidence, EvidenceSeal
 from inventory.feed_options import FeedKind, FeedOptions
 from inventory.incident import Incident, Prediction
+from inventory.network import Network, SnmpVersion
 from inventory.notice import OPEN_NOTICES, Alarm, Level, Notice, NoticeState
 from inventory.override import Override, OverrideKind
 from inventory.person import Account, CalendarLink, OneTimeLink, Role, SignIn
 from inventory.place import Room, Site
+from inventory.proposal import (
+    OPEN_SEARCHES,
+    Proposal,
+    ProposalState,
+    Search,
+    SearchState,
+    Sort,
+)
 from inventory.reading import Flip, Reading, Subject
 from inventory.report import Impact, Problem, Report, ReportState
 from inventory.reset import OPEN_STATES, TRANSITIONS, Recipe, ResetRun, RunState, Tier
@@ -27,6 +36,7 @@ from inventory.tally import Tally
 
 __all__ = [
     "OPEN_NOTICES",
+    "OPEN_SEARCHES",
     "OPEN_STATES",
     "TRANSITIONS",
     "Account",
@@ -53,6 +63,7 @@ __all__ = [
     "Impact",
     "Incident",
     "Level",
+    "Network",
     "Notice",
     "NoticeState",
     "OneTimeLink",
@@ -61,6 +72,8 @@ __all__ = [
     "Point",
     "Prediction",
     "Problem",
+    "Proposal",
+    "ProposalState",
     "Readiness",
     "Reading",
     "Recipe",
@@ -70,9 +83,13 @@ __all__ = [
     "Role",
     "Room",
     "RunState",
+    "Search",
+    "SearchState",
     "Service",
     "SignIn",
     "Site",
+    "SnmpVersion",
+    "Sort",
     "Subject",
     "Tally",
     "Tier",

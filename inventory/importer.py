@@ -16,7 +16,17 @@ from inventory.region.rows import SHEETS, Entry, Region, Sheet
 from inventory.region.text_file import refused
 from inventory.region.yaml_file import read_yaml
 
-__all__ = ["Change", "Diff", "Fault", "ImportRefused", "Region", "apply", "diff", "read_region"]
+__all__ = [
+    "Change",
+    "Diff",
+    "Fault",
+    "ImportRefused",
+    "Region",
+    "apply",
+    "diff",
+    "read_region",
+    "single",
+]
 
 Raw = tuple[Place, dict[str, Any], frozenset[str]]
 
@@ -53,6 +63,20 @@ def read_region(
     if faults:
         raise ImportRefused(faults)
     return Region(entries)
+
+
+def single(sheet: str, values: Mapping[str, Any], *, drivers: Collection[str]) -> Region:
+    """A region of one entry that stands in no file: a page or a command says it.
+
+    Raises ImportRefused.
+    """
+    faults: list[Fault] = []
+    filled = {key: value for key, value in values.items() if value not in ("", None)}
+    raw = [(Place("", 0), filled, frozenset(filled))]
+    entries = _validated(SHEETS[sheet], raw, {"drivers": drivers}, faults)
+    if faults:
+        raise ImportRefused(faults)
+    return Region({sheet: entries})
 
 
 def _raw(path: Path, faults: list[Fault]) -> tuple[dict[str, list[Raw]], bool]:

@@ -34,6 +34,7 @@ PAGES = (
     "/stundenplaene",
     "/stundenplan/ahlendorf-1",
     "/kalender?raum=ahlendorf-1",
+    "/gefunden",
     "/kennwort",
     "/barrierefreiheit",
     "/gibt-es-nicht",

@@ -161,8 +161,20 @@ def regions(draw: st.DrawFn) -> Region:
         }
         for n, (way, address) in enumerate(draw(st.lists(st.sampled_from(ways), max_size=2)), 1)
     ]
+    networks = [
+        {
+            "id": f"n{n}",
+            "site": draw(st.sampled_from(sites))["id"],
+            "range": f"10.{n}.0.0/24",
+            "credential": draw(st.sampled_from(["", "read"])),
+            "snmp": draw(st.sampled_from(["1", "2c", "3"])),
+        }
+        for n in some(2)
+        if sites
+    ]
     sheets = {
         "contacts": contacts,
+        "networks": networks,
         "course_kinds": course_kinds,
         "sites": sites,
         "rooms": rooms,

@@ -245,7 +245,7 @@ def test_a_folder_is_read_as_a_whole(tmp_path: Path) -> None:
     assert faults(tmp_path) == [
         "devices.csv, line 2, driver: there is no driver 'shh'; did you mean 'ssh'?",
         "printers.csv: there is no sheet 'printers'; known: contacts, course_kinds, devices, feeds,"
-        " recipes, rooms, sites",
+        " networks, recipes, rooms, sites",
         "rooms.csv, line 2, name: is missing; every room needs it",
     ]
 
@@ -358,6 +358,7 @@ def test_the_examples_in_the_readme_work(tmp_path: Path) -> None:
     assert {name: len(found) for name, found in region.entries.items()} == {
         "sites": 1,
         "rooms": 1,
+        "networks": 1,
         "feeds": 2,
         "devices": 2,
     }
@@ -374,3 +375,21 @@ def test_the_readme_names_every_column() -> None:
             field for field in sheet.row.model_fields if not re.search(rf"\b{field}\b", line)
         ]
         assert not missing, name
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("8.8.8.0/24", "is not private"),
+        ("10.0.0.0/8", "too wide"),
+        ("192.168.1.7/24", "192.168.1.0/24 does"),
+        ("192.168.1", "is no IPv4 range"),
+        ("fd00::/64", "is no IPv4 range"),
+    ],
+)
+def test_only_a_sites_own_networks_are_ever_searched(tmp_path: Path, text: str, said: str) -> None:
+    write(tmp_path, "sites.csv", "id;name;municipality\ns;S;M\n")
+    write(tmp_path, "networks.csv", f"id;site;range\nn;s;{text}\n")
+    (fault,) = faults(tmp_path)
+    assert fault.startswith("networks.csv, line 2, range:")
+    assert said in fault

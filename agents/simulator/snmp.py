@@ -40,6 +40,9 @@ class SnmpDevice:
     computed from the seed, the serial number and the time when it is asked for.
     """
 
+    host = "127.0.0.1"
+    """Where it listens; to be set before `start`."""
+
     def __init__(
         self,
         model: str,
@@ -107,7 +110,7 @@ class SnmpDevice:
     async def _open(self) -> None:
         sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         sock.setblocking(False)
-        sock.bind(("127.0.0.1", self._port))
+        sock.bind((self.host, self._port))
         self._transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
             lambda: _Agent(self), sock=sock
         )

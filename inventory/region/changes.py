@@ -41,6 +41,10 @@ class Change:
         return self.fields.get("room") if self.sheet == "devices" else None
 
 
+_NAMING = ("name", "url", "range")
+"""The field that says most of a new thing, in this order."""
+
+
 @dataclass(frozen=True)
 class Diff:
     """What an import changes, in the order of the files."""
@@ -57,7 +61,7 @@ class Diff:
     def lines(self) -> Iterator[str]:
         """For reading: + added, ~ changed, > moved to another room, - removed."""
         for change in self.added:
-            name = change.fields["name"][1] if "name" in change.fields else change.fields["url"][1]
+            name = next(change.fields[key][1] for key in _NAMING if key in change.fields)
             yield f"+ {SHEETS[change.sheet].one} {change.id} ({name})"
         for change in self.changed:
             told = ", ".join(

@@ -19,6 +19,7 @@ from inventory.contact import Audience, Channel, Contact
 from inventory.course import CourseKind, Feed
 from inventory.device import Device, DeviceKind, Service
 from inventory.feed_options import FeedKind, check_options
+from inventory.network import Network, SnmpVersion
 from inventory.place import Room, Site
 from inventory.recipes import DEFAULT_RECIPE
 from inventory.region import spelling
@@ -84,6 +85,13 @@ class RoomRow(Row):
     site: Slug
     name: Named
     required: Needs = {}
+
+
+class NetworkRow(Row):
+    site: Slug
+    range: Annotated[Line, AfterValidator(spelling.private_range)]
+    credential: Annotated[Line, Field(max_length=63)] = ""
+    snmp: Annotated[SnmpVersion, BeforeValidator(spelling.word)] = SnmpVersion.V2C
 
 
 class FeedRow(Row):
@@ -237,6 +245,7 @@ SHEETS = {
     for sheet in (
         Sheet("recipes", "recipe", RecipeRow, Recipe),
         Sheet("sites", "site", SiteRow, Site),
+        Sheet("networks", "network", NetworkRow, Network, {"site": "sites"}),
         Sheet("rooms", "room", RoomRow, Room, {"site": "sites"}),
         Sheet("contacts", "contact", ContactRow, Contact, {"site": "sites"}),
         Sheet("feeds", "feed", FeedRow, Feed, {"site": "sites", "room": "rooms"}),

@@ -91,6 +91,33 @@ def address(text: str) -> str:
     return name
 
 
+PRIVATE = tuple(
+    ipaddress.IPv4Network(text)
+    for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "127.0.0.0/8")
+)
+WIDEST = 20
+"""Prefix of the widest range that is searched: 4,094 addresses."""
+
+
+def private_range(text: str) -> str:
+    """A private IPv4 range such as 192.168.10.0/24."""
+    try:
+        network = ipaddress.IPv4Network(text)
+    except ValueError:
+        try:
+            meant = ipaddress.IPv4Network(text, strict=False)
+        except ValueError:
+            raise ValueError(
+                f"'{text[:40]}' is no IPv4 range; write it like 192.168.10.0/24"
+            ) from None
+        raise ValueError(f"'{text[:40]}' does not begin a range; {meant} does") from None
+    if not any(network.subnet_of(private) for private in PRIVATE):
+        raise ValueError(f"{network} is not private; only a site's own networks are searched")
+    if network.prefixlen < WIDEST:
+        raise ValueError(f"{network} is too wide; write ranges of at most /{WIDEST}")
+    return str(network)
+
+
 def feed_url(text: str) -> str:
     try:
         parts = urlsplit(text)

@@ -1,0 +1,1 @@
+"""Discovery: what stands in the networks of a site, asked gently and nowhere else."""
