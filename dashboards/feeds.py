@@ -52,19 +52,23 @@ def _counts(feed: Feed) -> tuple[int, int] | None:
 def confirm(
     request: Request, room_id: str, feed: str = Form(), visitor: Visitor = Depends(posted)
 ) -> RedirectResponse:
-    """Only a feed that shrank or is empty is confirmed: every other problem ends with a full
-    reading."""
     if not visitor.can(Action.EDIT):
         raise HTTPException(403)
-    hint = "timetable_fine"
     with session(request.app.state.engine) as opened:
         room, _ = find_room(opened, room_id, visitor)
         if feed not in {each.id for each in of_room(opened, room)}:
             raise HTTPException(404)
-        if opened.get_one(Feed, feed, with_for_update=True).problem in timetable.TO_CONFIRM:
-            timetable.confirm(opened, feed, request.app.state.clock())
-            hint = "timetable_confirmed"
+        hint = _confirmed(request, opened, feed)
     return RedirectResponse(f"/raum/{room_id}?hinweis={hint}", 303)
+
+
+def _confirmed(request: Request, opened: Session, feed: str) -> str:
+    """Only a feed that shrank or is empty is confirmed: every other problem ends with a full
+    reading. Returns what to tell."""
+    if opened.get_one(Feed, feed, with_for_update=True).problem not in timetable.TO_CONFIRM:
+        return "timetable_fine"
+    timetable.confirm(opened, feed, request.app.state.clock())
+    return "timetable_confirmed"
 
 
 # --- the timetables themselves, for those who look after them -------------------------------
@@ -143,6 +147,18 @@ def read_again(
         _find(opened, feed_id, visitor)
         opened.execute(update(Feed).where(col(Feed.id) == feed_id).values(tried_at=None))
     return RedirectResponse(f"/stundenplan/{feed_id}?hinweis=timetable_again", 303)
+
+
+@router.post("/stundenplan/{feed_id}/stimmt")
+def confirm_here(
+    request: Request, feed_id: str, visitor: Visitor = Depends(posted)
+) -> RedirectResponse:
+    if not visitor.can(Action.EDIT):
+        raise HTTPException(403)
+    with session(request.app.state.engine) as opened:
+        _find(opened, feed_id, visitor)
+        hint = _confirmed(request, opened, feed_id)
+    return RedirectResponse(f"/stundenplan/{feed_id}?hinweis={hint}", 303)
 
 
 @router.get("/stundenplan/{feed_id}/vergleich")

@@ -184,6 +184,21 @@ def test_read_again_now(house: House) -> None:
     assert house.browser("karim").post(f"{PATH}/neu", data={"csrf": karim}).status_code == 403
 
 
+def test_a_shorter_timetable_is_confirmed_on_its_own_page(house: House, tmp_path: Path) -> None:
+    shrink(house, tmp_path)
+    for name, status in (("karim", 403), ("otto", 404), ("ida", 303), ("ida", 303)):
+        form = {"csrf": house.people[name].csrf}
+        answer = house.browser(name).post(f"{PATH}/stimmt", data=form)
+        assert answer.status_code == status, name
+    house.clock.wait(seconds=60)
+    timetable.refresh(house.engine, Settings(home=Path(), calendar_s=10), house.clock.now)
+    with reading(house.engine) as opened:
+        feed = opened.get_one(Feed, FEED)
+        assert (feed.problem, feed.confirmed) == ("", False)
+    answer = house.browser("ida").post(f"{PATH}/stimmt", data={"csrf": house.people["ida"].csrf})
+    assert answer.headers["location"] == f"{PATH}?hinweis=timetable_fine"
+
+
 def test_what_options_a_table_has_is_read_so(engine: Engine, tmp_path: Path, now: datetime) -> None:
     file = tmp_path / "kurse.csv"
     region(engine, file)
