@@ -19,12 +19,18 @@ from dashboards import (
     resets,
     rooms,
     signin,
+    statistics,
+    week,
+    why,
 )
 from dashboards.errors import register_errors
 from dashboards.letters import write as write_letter
 from dashboards.limits import Limits
 
 routers = [
+    statistics.router,
+    week.router,
+    why.router,
     rooms.router,
     feeds.router,
     calendars.router,

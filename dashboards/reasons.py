@@ -238,6 +238,28 @@ READINESS = {
 }
 """Every key of `fleet.readiness.REASONS`."""
 
+CAUSE = {
+    "no_devices": N_("kein Gerät im Raum"),
+    "service_was_down": N_("Raumwart lief nicht"),
+    "calendar_in_doubt": N_("Stundenplan unsicher"),
+    "agent_silent": N_("keine Nachricht vom Standort"),
+    "too_few": N_("zu wenige Geräte"),
+    "spare_needed": N_("Reserve nötig"),
+    "device_failed": N_("Gerät gestört"),
+    "reported_broken": N_("als kaputt gemeldet"),
+    "battery_low": N_("Akku fast leer"),
+    "device_unknown": N_("Zustand eines Geräts unbekannt"),
+    "gap_too_short": N_("Pause zu kurz"),
+    "reset_failed": N_("Zurücksetzen fehlgeschlagen"),
+    "reset_unknown": N_("Ende des Zurücksetzens unbekannt"),
+    "reset_expired": N_("nicht rechtzeitig zurückgesetzt"),
+    "reset_again": N_("Zurücksetzen wurde wiederholt"),
+    "not_proved": N_("nicht als zurückgesetzt bewiesen"),
+    "used_since": N_("nach dem Zurücksetzen benutzt"),
+    "no_course": N_("kein Kurs"),
+}
+"""Every key of `fleet.readiness.REASONS` in a few words, for counting."""
+
 DETAIL = {
     "calendar_in_doubt": "timetable",
     "device_failed": "health",

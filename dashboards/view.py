@@ -4,7 +4,7 @@ import gettext
 import hashlib
 import logging
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import cache
 from io import BytesIO
 from pathlib import Path
@@ -102,6 +102,7 @@ def environment(language: str) -> Environment:
     made.filters["number"] = lambda value: format_decimal(value, locale=language)
     made.filters["fact"] = lambda value, name: units.human(name, value, language, texts.gettext)
     made.filters["reason"] = lambda reason: reasons.reason(reason, texts)
+    made.filters["cause"] = lambda code: texts.gettext(reasons.CAUSE.get(code) or code)
     made.filters["sentence"] = lambda code, domain: texts.gettext(reasons.sentence(code, domain))
     return made
 
@@ -129,6 +130,11 @@ def local_day(now: datetime) -> tuple[datetime, datetime]:
     """Midnight to midnight of the day that it is in Germany."""
     start = local(now).replace(hour=0, minute=0, second=0, microsecond=0)
     return start, (start + timedelta(days=1))
+
+
+def month_name(month: date, language: str) -> str:
+    """März 2026."""
+    return format_date(month, "LLLL yyyy", locale=language)
 
 
 def _time_filters(language: str) -> dict[str, Callable[..., str]]:
@@ -176,4 +182,13 @@ def _time_filters(language: str) -> dict[str, Callable[..., str]]:
         """For `<time datetime>`."""
         return local(moment).isoformat(timespec="seconds")
 
-    return {"clock": clock, "when": when, "ago": ago, "soon": soon, "day": day, "iso": iso}
+    def older(moment: datetime, earlier: str) -> str:
+        """How long before the moment that was, as ISO 8601: 3 Minuten."""
+        age = moment - datetime.fromisoformat(earlier)
+        return format_timedelta(age, threshold=1.2, locale=language)
+
+    def month(day: date) -> str:
+        return month_name(day, language)
+
+    more: dict[str, Callable[..., str]] = {"older": older, "month": month}
+    return {**more, "clock": clock, "when": when, "ago": ago, "soon": soon, "day": day, "iso": iso}

@@ -8,10 +8,14 @@ from collections.abc import Mapping
 from agents.facts import FACTS
 from fleet.auth import MIN_PASSWORD
 from inventory import (
+    Audience,
+    Channel,
     DeviceKind,
     FeedKind,
     Health,
     Impact,
+    Level,
+    NoticeState,
     Problem,
     ReportState,
     Role,
@@ -154,6 +158,44 @@ ROLE = {
     Role.MUNICIPAL_IT: N_("IT der Gemeinde"),
     Role.CARETAKER: N_("Hausmeisterei"),
     Role.VIEWER: N_("nur ansehen"),
+}
+
+POINT = {
+    "day": N_("Einen Tag vorher"),
+    "hour": N_("Eine Stunde vorher"),
+    "quarter": N_("Eine Viertelstunde vorher"),
+    "start": N_("Zu Beginn"),
+}
+FITNESS = {
+    "usable": N_("nutzbar"),
+    "pending": N_("wird noch zurückgesetzt"),
+    "unfit": N_("nicht nutzbar"),
+    "unknown": N_("unbekannt"),
+}
+LEVEL = {
+    Level.DAY_BEFORE: N_("Warnung am Tag vorher"),
+    Level.CARETAKER: N_("Nachricht an die Hausmeisterei"),
+    Level.DUTY: N_("Nachricht an Bereitschaft und Büro"),
+    Level.START: N_("Auf der Übersicht gezeigt"),
+    Level.RECOVERED: N_("Entwarnung"),
+}
+AUDIENCE = {
+    Audience.CARETAKER: N_("Hausmeisterei"),
+    Audience.DUTY: N_("Bereitschaft"),
+    Audience.OFFICE: N_("Büro"),
+    Audience.IT: N_("IT"),
+}
+CHANNEL = {
+    Channel.MAIL: N_("E-Mail"),
+    Channel.WEBHOOK: N_("Webhook"),
+    Channel.LOG: N_("Protokoll"),
+}
+NOTICE_STATE = {
+    NoticeState.WAITING: N_("wartet"),
+    NoticeState.SENDING: N_("wird gesendet"),
+    NoticeState.SENT: N_("gesendet"),
+    NoticeState.FAILED: N_("nicht angekommen"),
+    NoticeState.DROPPED: N_("nicht mehr nötig"),
 }
 
 FACT = {

@@ -28,6 +28,7 @@ from fleet import demo as simulation
 from fleet.app import create_app
 from fleet.discovery.command import discover
 from fleet.health.rules import THRESHOLDS
+from fleet.readiness import replay
 from fleet.settings import Settings
 from fleet.shell import database, find, load_settings, out, prepared, stop
 from fleet.snmp_cli import access_points, profiles
@@ -82,19 +83,6 @@ def serve_until_stopped(settings: Settings, port: socket.socket, *, demo: bool =
         server.run([port])
     if not server.started:
         raise typer.Exit(1)
-
-
-def free_port(wanted: int) -> int:
-    """The wanted port on loopback, or the next one that nobody listens on."""
-    for port in range(wanted, min(wanted + 100, 65536)):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    stop(f"No port from {wanted} on is free.")
 
 
 @main.command()
@@ -278,7 +266,7 @@ def demo(
     out.print(f"Starting {devices} simulated devices …")
     with simulation.simulated(folder, devices) as ports:
         file = simulation.write_region(folder, devices, ports, now)
-        settings = simulation.settings(folder, free_port(port), devices)
+        settings = simulation.settings(folder, simulation.free_port(port), devices)
         port_taken = listening(settings)
         engine = prepared(settings)
         with session(engine) as opened:
@@ -295,6 +283,20 @@ def demo(
 
 PINNED = {"ssh": ("host_keys", 22), "kiosk": ("certificates", 2323)}
 """Driver → the file of what its devices showed first, and their usual port."""
+
+
+@main.command()
+def why(
+    room: Annotated[str, typer.Argument(help="The room's id.")],
+    when: Annotated[str, typer.Argument(help="2026-03-12 or 12.3.; empty: its last trouble.")] = "",
+) -> None:
+    """Tell from what is kept how a room was for its courses of a day, and why."""
+    with reading(database()[0]) as opened:
+        try:
+            lines = replay.tell(opened, room, when, datetime.now(UTC))
+        except (LookupError, replay.NotUnderstood) as error:
+            stop(str(error))
+    out.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
 
 
 @main.command()

@@ -1,6 +1,7 @@
 """A region that exists only on this machine: what `fleet demo` shows to a newcomer."""
 
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -324,3 +325,16 @@ def simulated(folder: Path, count: int) -> Iterator[dict[str, int]]:
             yield json.loads(line)
         finally:
             process.stdin.close()
+
+
+def free_port(wanted: int) -> int:
+    """The wanted port on loopback, or the next one that nobody listens on."""
+    for port in range(wanted, min(wanted + 100, 65536)):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise RuntimeError(f"no port from {wanted} on is free")

@@ -108,13 +108,21 @@ def _something_new(found: frozenset[str], level: Level, told: Iterable[Raised]) 
 
 
 def keys(reasons: Iterable[Reason]) -> frozenset[str]:
-    """What makes two reasons the same: not how many devices are left, that changes by itself."""
-    return frozenset(f"{each.code} {each.kind} {each.device}" for each in reasons)
+    """What makes two reasons the same for those who are told: the device, whatever is wrong with
+    it by now; and not how many devices are left, that changes by itself."""
+    return frozenset(each.device or f"{each.code} {each.kind}" for each in reasons)
 
 
 def key_of(found: Collection[str]) -> str:
     """One name for a set of reasons."""
     return hashlib.sha256("\n".join(sorted(found)).encode()).hexdigest()[:32]
+
+
+def warns(case: Case) -> list[Level]:
+    """Whether tomorrow's course is warned of today: once, and only of what is certain."""
+    certain = case.verdict in (Verdict.DEGRADED, Verdict.NOT_READY)
+    said = any(each.level is Level.DAY_BEFORE for each in case.raised)
+    return [Level.DAY_BEFORE] if certain and not said else []
 
 
 def tomorrow(now: datetime) -> tuple[datetime, datetime] | None:

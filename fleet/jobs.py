@@ -195,6 +195,15 @@ async def raise_alarms(service: Service) -> None:
         await asyncio.to_thread(run, service.write)
 
 
+async def warn_of_tomorrow(service: Service) -> None:
+    def run(write: notify.Writer) -> None:
+        with session(service.engine) as opened:
+            notify.warn(opened, service.clock(), service.settings, write)
+
+    if service.write:
+        await asyncio.to_thread(run, service.write)
+
+
 async def send_notices(service: Service) -> None:
     await asyncio.to_thread(outbox.send, service.engine, service.clock, service.settings)
 
@@ -228,6 +237,7 @@ JOBS = (
     Job("devices", 15, judge_devices),
     Job("rooms", 10, judge_rooms),
     Job("alarms", 15, raise_alarms),
+    Job("tomorrow", 600, warn_of_tomorrow),
     Job("notices", 5, send_notices),
     Job("metrics", 10, warm_metrics),
     Job("trends", 60, search_trends),

@@ -16,6 +16,7 @@ from sqlmodel import Session, col, select
 from fleet import escalation, readiness
 from fleet.escalation import AUDIENCES, Case, Raised
 from fleet.readiness import Reason, Swap
+from fleet.readiness.forecast import foresee
 from fleet.settings import Settings
 from inventory import (
     Alarm,
@@ -94,6 +95,27 @@ def climb(opened: Session, now: datetime, settings: Settings, write: Writer) -> 
         )
         steps = escalation.decide(case, now)
         found.append(Finding(course, verdict.verdict, verdict.reasons, verdict.swaps, steps))
+    raise_alarms(opened, found, now, write)
+
+
+def warn(opened: Session, now: datetime, settings: Settings, write: Writer) -> None:
+    """In the afternoon: tell what of tomorrow cannot work."""
+    day = escalation.tomorrow(now)
+    if day is None:
+        return
+    coming = [
+        each
+        for each in foresee(opened, now, day[1], settings)
+        if day[0] <= each.course.start and each.fails
+    ]
+    raised = _raised(opened, [each.course for each in coming])
+    found = []
+    for each in coming:
+        course, judged = each.course, each.judgement
+        said = raised.get((course.id or 0, course.start), ())
+        case = Case(course.start, course.end, judged.verdict, judged.reasons, raised=said)
+        steps = escalation.warns(case)
+        found.append(Finding(course, judged.verdict, judged.reasons, judged.swaps, steps))
     raise_alarms(opened, found, now, write)
 
 

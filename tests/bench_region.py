@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from fleet import demo
-from fleet.cli import free_port
+from fleet.demo import free_port
 
 DEVICES = 1000
 WARM_UP_S = 75

@@ -74,6 +74,8 @@ def test_nothing_is_said_twice_and_only_what_is_new(now: datetime) -> None:
     assert decide(case(now, raised=said, reasons=BROKEN + OTHER), at) == ["caretaker"]
     both = [raised(Level.CARETAKER, BROKEN + OTHER)]
     assert decide(case(now, raised=both, reasons=OTHER), at) == [], "less is nothing new"
+    worse = (Reason("reset_failed", "laptop", "l1"),)
+    assert decide(case(now, raised=said, reasons=worse), at) == [], "it is the same laptop"
     higher = [raised(Level.CARETAKER), raised(Level.DUTY)]
     assert decide(case(now, raised=higher, reasons=OTHER), now - 9 * MINUTE) == ["duty"]
 

@@ -16,7 +16,7 @@ import httpx
 import pytest
 import yaml
 
-from fleet.cli import free_port
+from fleet.demo import free_port
 from tests.parts import need
 
 ROOT = Path(__file__).parents[1]

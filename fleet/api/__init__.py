@@ -2,10 +2,32 @@
 
 from fastapi import APIRouter
 
-from fleet.api import ansible, calendar, courses, devices, feeds, incidents, reports, resets, rooms
+from fleet.api import (
+    ansible,
+    calendar,
+    courses,
+    devices,
+    feeds,
+    incidents,
+    readiness,
+    reports,
+    resets,
+    rooms,
+)
 
 router = APIRouter()
-for one in (rooms, devices, courses, calendar, feeds, resets, reports, incidents, ansible):
+for one in (
+    rooms,
+    readiness,
+    devices,
+    courses,
+    calendar,
+    feeds,
+    resets,
+    reports,
+    incidents,
+    ansible,
+):
     router.include_router(one.router)
 
 __all__ = ["router"]
