@@ -16,7 +16,7 @@ from agents.bus import BadMessage, Bus, Delivery, check_subject, decode
 from agents.clock import Clock
 from agents.credentials import Credentials
 from agents.discovery.sweep import Manner, Sweeper
-from agents.driver import Driver
+from agents.driver import Driver, Tidies
 from agents.journal import Journal, JournalBroken
 from agents.messages import Heartbeat, Order, Outcome, Roster, Sweep
 from agents.outbox import Outbox
@@ -120,6 +120,9 @@ class Agent:
             async with asyncio.TaskGroup() as group:
                 group.create_task(poller.run())
                 group.create_task(outbox.run())
+                for driver in drivers.values():
+                    if isinstance(driver, Tidies):
+                        group.create_task(driver.tidy())
                 group.create_task(news.run())
                 group.create_task(self._beat(rosters, poller, outbox))
                 for site in self._sites:

@@ -24,8 +24,9 @@ def refusal(order: Order, roster: Roster | None, now: datetime) -> str:
 
 
 def next_start(order: Order, roster: Roster, now: datetime) -> datetime | None:
-    """When the next course in the room begins, by the centre's word or the agent's own copy."""
-    starts = [busy.start for busy in roster.busy if busy.room == order.room and busy.start > now]
+    """When the next course begins that would feel it, by the centre's word or the agent's copy."""
+    rooms = _rooms(order, roster)
+    starts = [busy.start for busy in roster.busy if busy.room in rooms and busy.start > now]
     if order.next_start:
         starts.append(order.next_start)
     return min(starts, default=None)
@@ -48,14 +49,21 @@ def _complaints(order: Order, roster: Roster | None, now: datetime) -> Iterator[
     )
     yield "maintenance", "maintenance" in held
     yield "paused", held
-    trusted_until = roster.trusted_until.get(order.room)
-    doubtful = trusted_until is None or trusted_until < now
+    rooms = _rooms(order, roster)
+    trusted = [roster.trusted_until.get(room) for room in rooms]
+    doubtful = any(until is None or until < now for until in trusted)
     yield "calendar_in_doubt", doubtful and not order.force
-    courses = [busy for busy in roster.busy if busy.room == order.room]
+    courses = [busy for busy in roster.busy if busy.room in rooms]
     yield "course_running", any(busy.start - EARLY <= now < busy.end for busy in courses)
     start = next_start(order, roster, now)
     length = timedelta(seconds=order.max_runtime_s + order.settle_s)
     yield "too_late", start and start < now + length
+
+
+def _rooms(order: Order, roster: Roster) -> set[str]:
+    """Where it is felt. To look at an access point disturbs nobody; to restart it, many."""
+    target = next((one for one in roster.targets if one.device == order.device), None)
+    return {order.room, *(target.serves if target and order.steps else ())}
 
 
 def _holds(hold: Hold, order: Order, now: datetime) -> bool:

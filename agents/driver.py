@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, runtime_checkable
 
 from agents.credentials import Credentials
 from agents.messages import Facts, Order, Target
@@ -123,3 +123,11 @@ class Driver(Protocol):
 
     async def close(self) -> None:
         """Give back sockets and threads."""
+
+
+@runtime_checkable
+class Tidies(Protocol):
+    """A driver that has something to put right whatever happens."""
+
+    async def tidy(self) -> None:
+        """Runs as long as the agent: makes good what an act, or a killed agent, left half-done."""

@@ -36,6 +36,10 @@ class Target(Message):
     """When set, an answer with another serial number is another device's and counts as garbled."""
     mac: Annotated[str, Field(max_length=63)] = ""
     """Whom a packet that wakes it must name; empty: it cannot be woken over the network."""
+    uplink: "Target | None" = None
+    """An access point's switch, which may take its power away for a moment."""
+    serves: list[Name] = []
+    """Rooms in which an access point's restart would be felt."""
     options: dict[str, Any] = {}
     every_s: float = 60.0
 

@@ -327,6 +327,9 @@ RECIPE = {
     BUILT_IN["laptop-canary"].name: N_("Laptop: Selbsttest der Zurücksetzung mit gelegten Spuren"),
     BUILT_IN["tablet-reset"].name: N_("Tablet: Browser geleert, Startseite, Kiosk gesperrt"),
     BUILT_IN["projector-ready"].name: N_("Beamer: an, erster HDMI-Eingang, Bild und Ton"),
+    BUILT_IN["access-point-check"].name: N_("WLAN-Zugang: läuft, nennt seine Geräte"),
+    BUILT_IN["access-point-restart"].name: N_("WLAN-Zugang: neu gestartet, wo er das kann"),
+    BUILT_IN["access-point-power-cycle"].name: N_("WLAN-Zugang: neu gestartet, Strom kurz aus"),
     BUILT_IN["look-only"].name: N_("Nur nachsehen: antwortet, sonst nichts"),
 }
 """The built-in recipes; one that somebody renamed is shown by its own name."""

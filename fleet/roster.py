@@ -18,6 +18,7 @@ from agents.bus import Bus, encode
 from agents.messages import Busy, Hold, Roster, Target
 from fleet import overrides, timetable
 from fleet.settings import Settings
+from fleet.wiring import wired
 from inventory import AgentContact, Device, Override, Room, Service, Site
 from inventory.db import reading
 
@@ -146,12 +147,18 @@ def _build(
         session.exec(select(Room.id, Room.site_id).where(col(Room.site_id).in_(sites))).all()
     )
     devices = session.execute(
-        sql_select(cast(col(Device.options), Text), *(col(getattr(Device, n)) for n in _TOLD))
+        sql_select(
+            cast(col(Device.options), Text),
+            *(col(getattr(Device, name)) for name in (*_TOLD, "uplink_id")),
+        )
         .join(Room, col(Room.id) == col(Device.room_id))
         .where(col(Room.site_id).in_(sites), col(Device.service).in_(POLLED))
         .order_by(col(Device.id))
-    )
-    targets = _by_site((site_of[row.room_id], _target(settings.poll_s, *row)) for row in devices)
+    ).all()
+    told = [_target(settings.poll_s, *row) for *row, _ in devices]
+    uplinks = {row.id: row.uplink_id for row in devices}
+    targets = _by_site((site_of[target.room], target) for target in told)
+    rooms = _by_site((site, room) for room, site in site_of.items())
     # A course that has just ended still counts: courses overrun.
     since = now - timedelta(seconds=settings.reset_grace_s)
     courses = timetable.busy(session, list(site_of), since, now + AHEAD)
@@ -167,7 +174,7 @@ def _build(
             site=site,
             revision=_revision(now),
             sent_at=now,
-            targets=targets[site],
+            targets=wired(targets[site], uplinks, rooms[site]),
             busy=busy[site],
             trusted_until=dict(trust[site]),
             holds=[_hold(one) for one in held if one.site_id in (None, site)],

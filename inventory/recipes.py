@@ -49,9 +49,34 @@ _PROJECTOR = Recipe(
     max_runtime_s=180,
     lead_s=900,
 )
+_POINT_CHECK = Recipe(
+    id="access-point-check",
+    name="Access point: up for two minutes, tells its clients",
+    expects={"uptime_s": {"min": 120}, "clients": {"min": 0}},
+)
+_POINT_RESTART = Recipe(
+    id="access-point-restart",
+    name="Access point: restarted, where its profile knows how",
+    steps={"do": "restart"},
+    expects={"uptime_s": {"max": 900}},
+    max_runtime_s=60,
+    settle_s=120,
+)
+_POINT_POWER = Recipe(
+    id="access-point-power-cycle",
+    name="Access point: restarted by taking its power away at the switch",
+    steps={"do": "power_cycle"},
+    expects={"uptime_s": {"max": 900}},
+    max_runtime_s=60,
+    settle_s=120,
+)
 _LOOK_ONLY = Recipe(id=LOOK_ONLY, name="Look only: answers, nothing is done")
 
-BUILT_IN = {recipe.id: recipe for recipe in (_LAPTOP, _CANARY, _TABLET, _PROJECTOR, _LOOK_ONLY)}
+_ALL = (
+    *(_LAPTOP, _CANARY, _TABLET, _PROJECTOR),
+    *(_POINT_CHECK, _POINT_RESTART, _POINT_POWER, _LOOK_ONLY),
+)
+BUILT_IN = {recipe.id: recipe for recipe in _ALL}
 
 DEFAULT_RECIPE: dict[DeviceKind, str] = dict.fromkeys(DeviceKind, LOOK_ONLY) | {
     DeviceKind.LAPTOP: _LAPTOP.id,

@@ -13,16 +13,18 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from agents.credentials import CredentialProblem, Credentials, Secret
+from agents.credentials import CredentialProblem, Credentials
 from agents.driver import (
     Garbled,
     Misconfigured,
     MissingCredential,
+    NoEnd,
     TimedOut,
     Unreachable,
     WrongDevice,
 )
 from agents.messages import Facts, Order, Target
+from agents.snmp.acting import Acting, Steps
 from agents.snmp.behind import UNKNOWN, listed, narrowed
 from agents.snmp.facts import Readings, fact, text, truth
 from agents.snmp.message import Community, Manner, Oid, Peer, oid
@@ -39,13 +41,14 @@ from agents.snmp.profile import (
 )
 from agents.snmp.session import Session
 from agents.snmp.survey import Survey, walk
-from agents.snmp.usm import AUTH, PRIV, Engines, User
+from agents.snmp.usm import Engines, user_of
 from agents.snmp.wire import Wire, resolve
 
 log = logging.getLogger(__name__)
 SYS_DESCR, SYS_OBJECT_ID = oid("1.3.6.1.2.1.1.1.0"), oid("1.3.6.1.2.1.1.2.0")
 SYS_NAME = oid("1.3.6.1.2.1.1.5.0")
 _PORT = 161
+_ASK_FIRST = timedelta(seconds=10)
 _LEARN_AGAIN = 60
 """Polls after which sources that yielded nothing are tried once more."""
 _MARGIN = 0.9
@@ -61,6 +64,9 @@ class Options(BaseModel):
     context: str = Field(default="", max_length=255)
     access_point: str = Field(default="", pattern=r"^([0-9a-f]{2}(:[0-9a-f]{2}){5})?$")
     """Address of the access point that is meant, when a controller speaks for it."""
+
+    poe_port: str = Field(default="", pattern=r"^(\d{1,4}\.\d{1,6})?$")
+    """An access point's port on the switch that is its uplink: group and number, such as 1.5."""
 
     @field_validator("access_point", mode="before")
     @classmethod
@@ -107,6 +113,7 @@ class Snmp:
         self._wire = Wire()
         self._known: dict[str, _Known] = {}
         self._engines = Engines()
+        self._acting = Acting(credentials, state / "switched-off")
 
     async def poll(self, target: Target, timeout: timedelta) -> Facts:
         async with self._session(target, timeout) as (options, session):
@@ -148,13 +155,26 @@ class Snmp:
             raise Unreachable(f"cannot send: {error.strerror}") from None
 
     async def act(self, target: Target, order: Order, timeout: timedelta) -> None:
-        if order.steps:
-            raise Misconfigured("nothing can be reset by SNMP; use a recipe without steps")
+        """Kick, restart or power-cycle, as `agents.snmp.acting.Steps` say; usually nothing."""
+        if not Steps.of(order).do:
+            return
+        known = await self.poll(target, min(timeout, _ASK_FIRST))  # is it the right one?
+        actions = self._profiles[known["profile"]].actions
+        port = str(target.options.get("poe_port", ""))
+        try:
+            async with asyncio.timeout(timeout.total_seconds()):
+                await self._acting.act(target, order, actions, poe_port=port)
+        except TimeoutError:
+            raise NoEnd("no end in time") from None
+
+    async def tidy(self) -> None:
+        await self._acting.tidy()
 
     async def look(self, target: Target, order: Order, timeout: timedelta) -> Facts:
         return await self.poll(target, timeout)
 
     async def close(self) -> None:
+        self._acting.close()
         self._wire.close()
         self._engines.close()
 
@@ -163,7 +183,7 @@ class Snmp:
             secret = self._credentials.find(target.credential)
             if options.version != "3":
                 return Community(int(options.version != "1"), secret["community"].encode())
-            user = _user(secret)
+            user = user_of(secret)
         except CredentialProblem as error:
             raise MissingCredential(str(error)) from None
         now = asyncio.get_running_loop().time()
@@ -314,20 +334,3 @@ def _holds(probe: Probe, value: object) -> bool:
 def _bare(serial: str) -> str:
     """A serial number without case and separators."""
     return re.sub(r"[^0-9a-z]", "", serial.casefold())
-
-
-def _user(secret: Secret) -> User:
-    auth, priv = secret["auth_protocol"].upper(), secret.get("priv_protocol").upper()
-    if auth.replace("-", "") not in AUTH or (priv and priv.replace("-", "") not in PRIV):
-        raise CredentialProblem(
-            f"auth_protocol is one of {', '.join(AUTH)}, priv_protocol one of {', '.join(PRIV)}"
-        )
-    if len(secret["auth_password"]) < 8 or (priv and len(secret["priv_password"]) < 8):
-        raise CredentialProblem("SNMPv3 passwords have at least 8 characters")
-    return User(
-        secret["user"],
-        auth.replace("-", ""),
-        secret["auth_password"],
-        priv.replace("-", ""),
-        secret["priv_password"] if priv else "",
-    )

@@ -37,6 +37,7 @@ class Kind(Enum):
     GET = "get"
     GET_NEXT = "get next"
     GET_BULK = "get bulk"
+    SET = "set"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,8 @@ class Question:
     oids: tuple[Oid, ...]
     repeat: int = 0
     """Max-repetitions of GET_BULK."""
+    value: int | bytes = 0
+    """What SET sets."""
 
 
 @dataclass(slots=True)
@@ -116,12 +119,20 @@ def pdu(question: Question, version: int) -> Any:
         made = v2c.GetBulkRequestPDU()
         v2c.apiBulkPDU.set_defaults(made)
         v2c.apiBulkPDU.set_max_repetitions(made, question.repeat)
+    elif question.kind is Kind.SET:
+        made = api.SetRequestPDU()
+        api.apiPDU.set_defaults(made)
     else:
         made = api.GetRequestPDU() if question.kind is Kind.GET else api.GetNextRequestPDU()
         api.apiPDU.set_defaults(made)
     api.apiPDU.set_request_id(made, question.number)
-    api.apiPDU.set_varbinds(made, [(ids, api.null) for ids in question.oids])
+    value = _written(question.value) if question.kind is Kind.SET else api.null
+    api.apiPDU.set_varbinds(made, [(ids, value) for ids in question.oids])
     return made
+
+
+def _written(value: int | bytes) -> Any:
+    return rfc1902.Integer32(value) if isinstance(value, int) else rfc1902.OctetString(value)
 
 
 def answer(response: Any) -> Heard:

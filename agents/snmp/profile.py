@@ -123,6 +123,35 @@ class Source(Term):
         return frozenset(scalars), frozenset(columns)
 
 
+class Action(_Strict):
+    """Something that may be set on this device: one `oid`, or a `column`'s rows chosen by `where`.
+
+    With `undo` it is set, after `pause_s` set back, and read each time; without, it is sent once.
+    """
+
+    oid: OidText | None = None
+    column: OidText | None = None
+    where: tuple[Where, ...] = ()
+    value: int | str
+    undo: int | None = None
+    pause_s: float = 3.0
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> "Action":
+        if (self.oid is None) == (self.column is None):
+            raise ValueError("give either 'oid' or 'column'")
+        if self.column is not None and self.undo is None:
+            raise ValueError("a column needs 'undo'")
+        if self.undo is not None and not isinstance(self.value, int):
+            raise ValueError("only a number can be undone")
+        if any(not one.one_of or one.matches or one.between for one in self.where):
+            raise ValueError("'where' of an action knows 'one_of' only")
+        return self
+
+    def sent(self) -> int | bytes:
+        return self.value if isinstance(self.value, int) else self.value.encode()
+
+
 class Probe(_Strict):
     """One more question, asked only while a device is being recognised."""
 
@@ -192,6 +221,8 @@ class Profile(_Strict):
     """Inherited facts that this device tells wrongly."""
     facts: dict[str, tuple[Source, ...]] = {}
     access_points: AccessPoints | None = None
+    actions: dict[Literal["kick", "restart"], Action] = {}
+    """What may be done to it; nothing, unless somebody has written it down."""
 
     @model_validator(mode="before")
     @classmethod
@@ -254,11 +285,13 @@ def _merged(name: str, raw: Profiles, above: tuple[str, ...]) -> Profile:
         raise ProfileError(f"{name}.toml: inherits from itself by way of {' → '.join(above)}")
     if name not in raw:
         raise ProfileError(f"{above[-1]}.toml: inherits: there is no profile '{name}'")
-    own, facts = raw[name], {}
+    own, facts, actions = raw[name], {}, {}
     for parent in own.inherits:
-        facts.update(_merged(parent, raw, (*above, name)).facts)
+        merged = _merged(parent, raw, (*above, name))
+        facts.update(merged.facts)
+        actions.update(merged.actions)
     facts = {key: value for key, value in facts.items() if key not in own.drop} | own.facts
-    return own.model_copy(update={"facts": facts})
+    return own.model_copy(update={"facts": facts, "actions": actions | own.actions})
 
 
 def candidates(

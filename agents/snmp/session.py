@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from pysnmp.proto.errind import ErrorIndication
 
-from agents.driver import Denied, DriverError, Garbled, TimedOut, Unreachable
+from agents.driver import Denied, DriverError, Garbled, ResetFailed, TimedOut, Unreachable
 from agents.snmp.message import Answer, Kind, Manner, Missing, Oid, Peer, Question, Value
 from agents.snmp.wire import Wire
 
@@ -23,6 +23,7 @@ _REPORTS = 4
 """Times that a device may say something of its engine instead of answering."""
 
 TOO_BIG, NO_SUCH_NAME, GEN_ERR, NO_ACCESS, AUTHORIZATION = 1, 2, 5, 6, 16
+READ_ONLY, NOT_WRITABLE = 4, 17
 
 
 @dataclass
@@ -131,24 +132,44 @@ class Session:
             active = [walk for walk in active if id(walk) not in finished]
         return {walk.column: walk.result for walk in walks}
 
+    async def put(self, place: Oid, value: int | bytes, *, once: bool = False) -> None:
+        """Set one value. Raises DriverError.
+
+        Silence says nothing: the device may have heard. `once`: in one packet, never repeated.
+        """
+        pdu = await self._request(Kind.SET, [place], value=value, once=once)
+        if pdu.error in (NO_SUCH_NAME, READ_ONLY, NO_ACCESS, AUTHORIZATION, NOT_WRITABLE):
+            raise Denied("the device does not let this user write that")
+        if pdu.error:
+            raise ResetFailed(f"the device does not take the value: error {pdu.error}")
+
     async def _next(self, cursors: list[Oid], repeat: int) -> Answer:
         if self.manner.version == 0:
             return await self._request(Kind.GET_NEXT, cursors)
         return await self._request(Kind.GET_BULK, cursors, repeat)
 
-    async def _request(self, kind: Kind, oids: Sequence[Oid], repeat: int = 0) -> Answer:
+    async def _request(
+        self,
+        kind: Kind,
+        oids: Sequence[Oid],
+        repeat: int = 0,
+        *,
+        value: int | bytes = 0,
+        once: bool = False,
+    ) -> Answer:
         for _ in range(_REPORTS):
             number = secrets.randbelow(2**31 - 1) + 1
-            outcome = await self._ask(Question(number, kind, tuple(oids), repeat))
+            outcome = await self._ask(Question(number, kind, tuple(oids), repeat, value), once)
             if not isinstance(outcome, ErrorIndication):
                 return outcome
             self.manner.heed(outcome)
         raise Garbled("reports without end instead of an answer")
 
-    async def _ask(self, question: Question) -> Answer | ErrorIndication:
+    async def _ask(self, question: Question, once: bool = False) -> Answer | ErrorIndication:
         loop = asyncio.get_running_loop()
         began = loop.time()
         attempts = min(_ATTEMPTS, int((self._deadline - began) / self._wait))
+        attempts = min(attempts, 1) if once else attempts
         if attempts < 1 or self.packets >= self.most_packets:
             raise TimedOut("the device answers too slowly to be read in full")
         self.packets += 1

@@ -15,6 +15,7 @@ from pysnmp.proto.errind import ErrorIndication
 from pysnmp.proto.rfc1902 import OctetString
 from pysnmp.proto.secmod.cache import Cache
 
+from agents.credentials import CredentialProblem, Secret
 from agents.driver import Denied
 from agents.snmp.message import Heard, Peer, Question, answer, pdu
 
@@ -210,3 +211,21 @@ class Engines:
 
     def _keep(self, fits: Callable[[_Key, Usm], bool]) -> None:
         self._talks = {key: talk for key, talk in self._talks.items() if fits(key, talk)}
+
+
+def user_of(secret: Secret) -> User:
+    """Raises CredentialProblem for a credential that no SNMPv3 user can have."""
+    auth, priv = secret["auth_protocol"].upper(), secret.get("priv_protocol").upper()
+    if auth.replace("-", "") not in AUTH or (priv and priv.replace("-", "") not in PRIV):
+        raise CredentialProblem(
+            f"auth_protocol is one of {', '.join(AUTH)}, priv_protocol one of {', '.join(PRIV)}"
+        )
+    if len(secret["auth_password"]) < 8 or (priv and len(secret["priv_password"]) < 8):
+        raise CredentialProblem("SNMPv3 passwords have at least 8 characters")
+    return User(
+        secret["user"],
+        auth.replace("-", ""),
+        secret["auth_password"],
+        priv.replace("-", ""),
+        secret["priv_password"] if priv else "",
+    )
