@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, exists, update
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 
-from fleet import escalation, readiness
+from fleet import escalation, readiness, timetable
 from fleet.escalation import AUDIENCES, Case, Raised
 from fleet.readiness import Reason, Swap
 from fleet.readiness.forecast import foresee
@@ -75,7 +75,7 @@ def climb(opened: Session, now: datetime, settings: Settings, write: Writer) -> 
     _drop(opened, ~_useful(_held()))
     courses = opened.exec(
         select(Course)
-        .where(col(Course.cancelled).is_(False), Course.end > now)
+        .where(timetable.waited_for(), Course.end > now)
         .where(Course.start <= now + escalation.EARLIEST)
         .order_by(col(Course.start), col(Course.id))
     ).all()

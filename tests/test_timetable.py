@@ -10,9 +10,9 @@ import pytest
 from sqlalchemy import Engine
 from sqlmodel import col, select
 
-from fleet import timetable
+from fleet import readiness, timetable
 from fleet.settings import Settings
-from inventory import Course, Feed, Readiness, Room, Site, Verdict
+from inventory import Course, Feed, FeedKind, Readiness, Room, Site, Verdict
 from inventory.db import reading, session
 from tests.webserver import Server
 
@@ -280,3 +280,69 @@ def test_the_worst_of_several_feeds_decides(
     server.pages["/haus.ics"] = (200, {}, ics("z 24 12 r2"))
     timetable.refresh(engine, settings, now + 2 * HOUR)
     assert trusted(engine, now + 2 * HOUR).keys() == {"r1", "r2"}
+
+
+def test_a_block_takes_the_room_but_nobody_waits_for_it(
+    engine: Engine, server: Server, settings: Settings, now: datetime
+) -> None:
+    region(engine, server.url(), options={"all_day": "block"})
+    day = (
+        b"BEGIN:VEVENT\r\nUID:d\r\nSUMMARY:Ferien\r\nDTSTART;VALUE=DATE:20261123\r\nEND:VEVENT\r\n"
+    )
+    body = ics("a 24 12").replace(b"END:VCALENDAR", day + b"END:VCALENDAR")
+    server.pages["/kurse.ics"] = (200, {}, body)
+    timetable.refresh(engine, settings, now)
+    assert courses(engine)["d"].block
+    with reading(engine) as opened:
+        assert [c.uid for c in timetable.busy(opened, ["r1"], now, now + HOUR)] == ["d"]
+        assert readiness.room_status(opened, "r1", now, settings).course.uid == "a"
+    with session(engine) as opened:
+        readiness.freeze(opened, now, settings)
+    with reading(engine) as opened:
+        assert opened.exec(select(Readiness)).all() == []
+
+
+def test_a_lesson_of_a_sheet_that_moves_keeps_its_row(
+    engine: Engine, server: Server, settings: Settings, now: datetime
+) -> None:
+    region(engine, server.url("/kurse.csv"), kind=FeedKind.CSV)
+    head = "Nummer;Datum;Von;Bis\n"
+    lines = [f"N1;{day}.11.2026;09:00;10:00\n" for day in (24, 25, 26)]
+    server.pages["/kurse.csv"] = (200, {}, (head + "".join(lines)).encode())
+    timetable.refresh(engine, settings, now)
+    with reading(engine) as opened:
+        before = {c.start.day: c.id for c in opened.exec(select(Course))}
+    lines[1] = "N1;27.11.2026;14:00;15:00\n"
+    server.pages["/kurse.csv"] = (200, {}, (head + "".join(lines)).encode())
+    timetable.refresh(engine, settings, now + HOUR)
+    with reading(engine) as opened:
+        after = {c.start.day: c.id for c in opened.exec(select(Course))}
+    assert after == {24: before[24], 26: before[26], 27: before[25]}
+
+
+@pytest.mark.parametrize("known", [1, 2])
+def test_a_timetable_that_becomes_empty_is_not_believed(
+    engine: Engine, server: Server, settings: Settings, now: datetime, known: int
+) -> None:
+    region(engine, server.url())
+    server.pages["/kurse.ics"] = (200, {}, ics(*["a 24 12", "b 25 12"][:known]))
+    timetable.refresh(engine, settings, now)
+    server.pages["/kurse.ics"] = (200, {}, ics())
+    timetable.refresh(engine, settings, now + HOUR)
+    assert (feed(engine).problem, len(courses(engine))) == ("shrunk", known)
+    assert trusted(engine, now + HOUR) == {}
+
+
+def test_a_timetable_that_never_held_a_course_is_confirmed(
+    engine: Engine, server: Server, settings: Settings, now: datetime
+) -> None:
+    region(engine, server.url())
+    server.pages["/kurse.ics"] = (200, {}, ics())
+    timetable.refresh(engine, settings, now)
+    assert feed(engine).problem == "empty"
+    with session(engine) as opened:
+        timetable.confirm(opened, "f", now)
+    assert trusted(engine, now) == {}
+    timetable.refresh(engine, settings, now + HOUR)
+    assert (feed(engine).problem, feed(engine).confirmed) == ("", False)
+    assert "r1" in trusted(engine, now + HOUR)

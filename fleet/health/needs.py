@@ -11,6 +11,7 @@ from sqlmodel import Session, col
 from fleet import overrides
 from fleet.health import Expected
 from fleet.settings import Settings
+from fleet.timetable import waited_for
 from inventory import Course, CourseKind, Override, OverrideKind, Room
 
 Limits = Mapping[str, Mapping[str, float]]
@@ -49,7 +50,7 @@ def needs_of(session: Session, now: datetime, settings: Settings) -> Needs:
     courses = session.execute(
         select(col(Course.room_id), col(Room.site_id), col(Course.title), col(Course.start))
         .join(Room, col(Room.id) == col(Course.room_id))
-        .where(col(Course.cancelled).is_(False), col(Course.start) <= soon, col(Course.end) > now)
+        .where(waited_for(), col(Course.start) <= soon, col(Course.end) > now)
         .order_by(col(Course.start), col(Course.id))
     ).all()
     kinds = session.scalars(select(CourseKind).order_by(col(CourseKind.id))).all()

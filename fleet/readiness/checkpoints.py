@@ -15,7 +15,7 @@ from fleet.readiness.evidence import evidence
 from fleet.readiness.judging import DOWN, Judged, judge
 from fleet.readiness.verdict import Reason
 from fleet.settings import Settings
-from fleet.timetable import belongs
+from fleet.timetable import belongs, waited_for
 from inventory import Checkpoint, Course, Feed, Readiness, Room, Verdict
 from inventory.upsert import insert_missing
 
@@ -29,7 +29,7 @@ def freeze(session: Session, now: datetime, settings: Settings) -> None:
     """
     begun = session.exec(
         select(Course)
-        .where(Course.start <= now, col(Course.cancelled).is_(False))
+        .where(Course.start <= now, waited_for())
         .where(~exists().where(col(Readiness.course_id) == col(Course.id)))
         .order_by(col(Course.start), col(Course.id))
     ).all()
@@ -52,7 +52,7 @@ def keep(session: Session, now: datetime, settings: Settings) -> None:
         due = session.exec(
             select(Course)
             .where(Course.start <= now + before, Course.start > now + before - limits.LATE)
-            .where(col(Course.cancelled).is_(False), ~exists().where(done))
+            .where(waited_for(), ~exists().where(done))
             .order_by(col(Course.start), col(Course.id))
         ).all()
         starts = {course.id: course.start for course in due}

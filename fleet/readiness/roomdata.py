@@ -15,7 +15,7 @@ from fleet.health import silence_limit
 from fleet.readiness import limits
 from fleet.readiness.verdict import Candidate, Proof, Reason
 from fleet.settings import Settings
-from fleet.timetable import belongs, trusted_until
+from fleet.timetable import belongs, trusted_until, waited_for
 from inventory import (
     AgentContact,
     Course,
@@ -57,7 +57,7 @@ def running_or_next(session: Session, rooms: Collection[str], now: datetime) -> 
     )
     ranked = (
         select(col(Course.id).label("id"), place.label("place"))
-        .where(col(Course.cancelled).is_(False), col(Course.room_id).in_(rooms))
+        .where(waited_for(), col(Course.room_id).in_(rooms))
         .where(col(Course.end) > now, col(Course.start) < now + AHEAD)
         .subquery()
     )

@@ -278,6 +278,12 @@ def trusted_until(
     return {r: limit for r, limit in until.items() if r not in doubtful and limit > now}
 
 
+def waited_for() -> ColumnElement[bool]:
+    """Condition: a course that takes place and for which the room must be ready; not a block,
+    which only takes the room."""
+    return and_(col(Course.cancelled).is_(False), col(Course.block).is_(False))
+
+
 def belongs() -> ColumnElement[bool]:
     """Join condition: a feed of the room itself, or of its whole site."""
     room, site = col(Feed.room_id), col(Feed.site_id)
