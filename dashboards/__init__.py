@@ -11,6 +11,7 @@ from dashboards import (
     about,
     calendars,
     caretaker,
+    contacts,
     devices,
     discovery,
     feeds,
@@ -40,6 +41,7 @@ routers = [
     incidents.router,
     reports.router,
     caretaker.router,
+    contacts.router,
     signin.router,
     about.router,
 ]

@@ -19,9 +19,13 @@ SUBJECTS = {
 }
 SWITCH_ON = "Prüfen Sie bei {name}: Steckt der Stecker? Schalten Sie das Gerät ein."
 LAY_ASIDE = "Legen Sie {name} zur Seite. Es ist nicht sicher, dass es geleert ist."
+CALL = "Sie müssen nichts tun. Die IT sieht danach."
 ACTIONS = {
     "agent_silent": "Prüfen Sie, ob im Haus Strom und Internet gehen.",
     "reported_broken": "Sehen Sie nach {name}. Geht es wieder? Dann melden Sie es als erledigt.",
+    "canary_failed": CALL,
+    "canary_stale": CALL,
+    "in_maintenance": CALL,
     "device_failed": SWITCH_ON,
     "battery_low": "Stecken Sie {name} an das Netzteil.",
     "device_unknown": SWITCH_ON,
@@ -32,7 +36,7 @@ ACTIONS = {
     "reset_again": "Lassen Sie {name} eingeschaltet stehen. Raumwart versucht es noch einmal.",
     "not_proved": LAY_ASIDE,
     "used_since": LAY_ASIDE,
-    "calendar_in_doubt": "Sie müssen nichts tun. Die IT sieht nach dem Stundenplan.",
+    "calendar_in_doubt": CALL,
 }
 """Reason → what somebody in the room can do about it."""
 OTHERWISE = "Sehen Sie bitte im Raum nach."

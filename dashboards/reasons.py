@@ -257,6 +257,9 @@ CAUSE = {
     "not_proved": N_("nicht als zurückgesetzt bewiesen"),
     "used_since": N_("nach dem Zurücksetzen benutzt"),
     "no_course": N_("kein Kurs"),
+    "canary_failed": N_("Nacht-Probe fand Spuren"),
+    "canary_stale": N_("Nacht-Probe zu alt"),
+    "in_maintenance": N_("hier wurde gearbeitet"),
 }
 """Every key of `fleet.readiness.REASONS` in a few words, for counting."""
 
@@ -271,8 +274,23 @@ DETAIL = {
 }
 """Of which domain the further code of a readiness reason is."""
 
+DELIVERY = {
+    "no_contact": N_("Niemand ist dafür eingetragen."),
+    "no_mail_server": N_("Es ist kein Mail-Server eingestellt (FLEET_MAIL_HOST)."),
+    "no_secret": N_("Das Geheimnis ist nicht lesbar."),
+    "unreachable": N_("Mail-Server oder Webhook sind nicht erreichbar."),
+    "timed_out": N_("Mail-Server oder Webhook antworten zu langsam."),
+    "denied": N_("Der Mail-Server nimmt das Kennwort nicht an."),
+    "busy": N_("Mail-Server oder Webhook nehmen gerade nichts an."),
+    "refused": N_("Mail-Server oder Webhook lehnen die Nachricht ab."),
+    "refused_address": N_("Die Adresse führt in ein internes Netz."),
+    "expired": N_("Die Zeit war um."),
+}
+"""Every key of `fleet.delivery.PROBLEMS`."""
+
 PLACE = re.compile(r"\{(kind|name|have|need)\}")
 DOMAINS = {
+    "delivery": DELIVERY,
     "health": HEALTH,
     "run": {**HEALTH, **RUN},
     "refusal": REFUSAL,

@@ -335,6 +335,8 @@ RECIPE = {
 """The built-in recipes; one that somebody renamed is shown by its own name."""
 
 MESSAGES = {
+    "contact_saved": N_("Der Kontakt ist gespeichert."),
+    "contact_gone": N_("Der Kontakt ist entfernt."),
     "reset_requested": N_("Die Zurücksetzung ist geplant. Unten sehen Sie, wie weit sie ist."),
     "timetable_confirmed": N_(
         "Danke. Der Stundenplan wird gleich neu gelesen. Danach gilt, was darin steht."

@@ -39,6 +39,7 @@ PAGES = (
     "/stundenplan/ahlendorf-1",
     "/kalender?raum=ahlendorf-1",
     "/gefunden",
+    "/kontakte",
     "/kennwort",
     "/barrierefreiheit",
     "/gibt-es-nicht",

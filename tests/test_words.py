@@ -13,7 +13,7 @@ from dashboards import reasons, units, view, words
 from dashboards.catalogue import extract
 from dashboards.finding import in_order
 from dashboards.history import WIDTH, strip
-from fleet import health, incidents, overrides, readiness, resets, timetable
+from fleet import delivery, health, incidents, overrides, readiness, resets, timetable
 from fleet.health import trends
 from inventory import (
     Device,
@@ -69,6 +69,8 @@ def test_every_reason_has_a_sentence() -> None:
         (resets.REFUSALS, reasons.REFUSAL),
         (overrides.REFUSALS, reasons.REFUSAL),
         (timetable.PROBLEMS, reasons.TIMETABLE),
+        (delivery.PROBLEMS, reasons.DELIVERY),
+        (readiness.REASONS, reasons.CAUSE),
         (timetable.WARNINGS, reasons.FEED_WARNING),
     ):
         assert set(codes) <= set(sentences)
