@@ -173,7 +173,10 @@ def _about_a_course(session: Session, said: Override, now: datetime) -> None:
     if course.cancelled:
         raise OverrideRefused("already_cancelled")
     said.feed_id, said.uid, said.occurrence = course.feed_id, course.uid, course.occurrence
-    course.cancelled = said.kind is OverrideKind.CANCEL
+    if said.kind is OverrideKind.CANCEL:
+        course.cancelled = True
+    else:
+        said.until = course.end
 
 
 def end(session: Session, said_id: int, now: datetime, by: str) -> None:
@@ -269,6 +272,7 @@ def blocks(
             title=said.reason,
             start=said.since,
             end=said.until or end,
+            block=True,
         )
         for said in found
     ]

@@ -45,7 +45,14 @@ class Settings(BaseSettings):
     poll_s: Annotated[float, Field(ge=1, le=3600)] = 60.0
     """How often each device is polled."""
     reset_lead_s: Annotated[int, Field(ge=60, le=86400)] = 3600
-    """How long before a course its resets may begin."""
+    """How long before a course its devices are expected to be there and its reset is due."""
+    reset_ahead_s: Annotated[int, Field(ge=60, le=7 * 86400)] = 16 * 3600
+    """How long before a course its resets are made at the earliest: as soon as the room is free,
+    for the first course of a day the evening before. A recipe's own lead time goes before."""
+    reset_per_day: Annotated[int, Field(ge=1, le=100)] = 12
+    """How often one device is reset by the plan within 24 hours at most."""
+    reset_starts: Annotated[int, Field(ge=1, le=100_000)] = 600
+    """How many resets may begin within five minutes, at all sites together."""
     reset_grace_s: Annotated[int, Field(ge=0, le=3600)] = 120
     """How long after a course's end nothing is touched: courses overrun."""
     reset_buffer_s: Annotated[int, Field(ge=0, le=3600)] = 300

@@ -21,6 +21,25 @@ _LAPTOP = Recipe(
         "residue": 0,
         "used_since": False,
     },
+    tiers={
+        "quick": {},
+        # Anew from the start: also what only a start takes away is gone.
+        "standard": {
+            "steps": {"tier": "standard"},
+            "max_runtime_s": 300,
+            "settle_s": 30,
+            "boots": True,
+        },
+        # With updates; only where nobody comes for hours, as at night.
+        "full": {
+            "steps": {"tier": "full"},
+            "max_runtime_s": 3600,
+            "settle_s": 30,
+            "boots": True,
+            "heavy": True,
+            "gap_s": 6 * 3600,
+        },
+    },
 )
 _CANARY = Recipe(
     id=CANARY,
@@ -48,6 +67,7 @@ _PROJECTOR = Recipe(
     expects={"power": "on", "input": "31", "picture_muted": False, "sound_muted": False},
     max_runtime_s=180,
     lead_s=900,
+    tiers={"quick": {"noisy": True}},
 )
 _POINT_CHECK = Recipe(
     id="access-point-check",

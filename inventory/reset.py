@@ -100,15 +100,16 @@ class ResetRun(SQLModel, table=True):
 
     __tablename__ = "reset_run"
     __table_args__ = (
-        # A dropped run makes room for a new one: a course may move away and come back.
+        # A dropped run makes room for a new one: a course may move away and come back. So does one
+        # whose proof was used up: the device is reset once more.
         Index(
             "ix_reset_run_one_per_course",
             "course_id",
             "device_id",
             "course_start",
             unique=True,
-            sqlite_where=text("state <> 'dropped'"),
-            postgresql_where=text("state <> 'dropped'"),
+            sqlite_where=text("state <> 'dropped' AND used_at IS NULL"),
+            postgresql_where=text("state <> 'dropped' AND used_at IS NULL"),
         ),
         # Two orders on the way to one device are impossible, whoever sends them.
         Index(

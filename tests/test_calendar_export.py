@@ -72,7 +72,7 @@ def test_courses_and_their_reset_windows(anywhere: House) -> None:
     assert str(mine["SUMMARY"]) == "Häkeln, für Anfänger; leicht"
     assert (mine["DTSTART"].dt, mine["DTEND"].dt) == (course.start, course.end)
     reset = found[f"reset-{course.id}@127.0.0.1"]
-    assert reset["DTSTART"].dt == course.start - HOUR
+    assert reset["DTSTART"].dt == course.start - 16 * HOUR
     assert reset["DTEND"].dt == course.start - timedelta(minutes=5)
     assert reset["TRANSP"] == "TRANSPARENT"
     assert str(reset["DESCRIPTION"]) == "1 von 2 Geräten geprüft zurückgesetzt"

@@ -43,7 +43,7 @@ def tick(engine: Engine, now: datetime) -> list[Order]:
     with session(engine) as opened:
         resets.expire(opened, now)
         canary.plan(opened, now, SETTINGS)
-    return claim(engine, now, SETTINGS)
+    return sorted(claim(engine, now, SETTINGS), key=lambda order: order.device)
 
 
 def answer(engine: Engine, order: Order, now: datetime, **facts: Any) -> None:

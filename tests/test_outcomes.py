@@ -30,7 +30,7 @@ from tests.room import (
     states,
 )
 
-S = Settings(reset_lead_s=3600, reset_grace_s=120, reset_buffer_s=300)
+S = Settings(reset_lead_s=3600, reset_ahead_s=3600, reset_grace_s=120, reset_buffer_s=300)
 SECOND = timedelta(seconds=1)
 
 

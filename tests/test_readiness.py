@@ -42,7 +42,7 @@ from tests.room import (
     say,
 )
 
-S = Settings(reset_lead_s=3600, reset_grace_s=120, reset_buffer_s=300)
+S = Settings(reset_lead_s=3600, reset_ahead_s=3600, reset_grace_s=120, reset_buffer_s=300)
 
 
 def live(engine: Engine, now: datetime, room: str = "r1") -> RoomStatus:

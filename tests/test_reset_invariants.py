@@ -16,13 +16,15 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from sqlmodel import col, select
 
 from agents.messages import Order, Outcome, Step
-from fleet import resets
+from fleet import overrides, resets
 from fleet.settings import Settings
-from inventory import OPEN_STATES, Course, Feed, RunState
+from inventory import OPEN_STATES, Course, Feed, OverrideKind, RunState
 from inventory.db import migrate, open_engine, reading, session
 from tests.room import CLEAN, add_course, change, claim, furnish, outcome, runs, say
 
-S = Settings(reset_lead_s=1800, reset_grace_s=60, reset_buffer_s=120)
+S = Settings(
+    reset_lead_s=1800, reset_ahead_s=1800, reset_per_day=100, reset_grace_s=60, reset_buffer_s=120
+)
 GRACE, BUFFER = timedelta(seconds=60), timedelta(seconds=120)
 RUNTIME = timedelta(seconds=60)
 BEGIN = datetime(2026, 11, 23, 8, tzinfo=UTC)
@@ -107,6 +109,7 @@ class World(RuleBasedStateMachine):
             changed = chance.random() < 0.4
             if chance.random() < 0.8:
                 self.plan()
+                self.somebody_lets_it_go_on()
             if changed:  # often after the plan: the last gate has to see it
                 self.calendar_changes(chance, chance.choice(ROOMS))
             self.claim()
@@ -143,6 +146,12 @@ class World(RuleBasedStateMachine):
                     following = min(following or course.start, course.start)
             assert order.next_start == following
             self.wire.append(Sent(order, following))
+
+    def somebody_lets_it_go_on(self) -> None:
+        """Much fails here, so that the recipe would soon be stopped for good."""
+        with session(self.engine) as opened:
+            for said in overrides.in_force(opened, self.now, OverrideKind.STOP):
+                overrides.end(opened, said.id or 0, self.now, "IT")
 
     def courses(self) -> list[Course]:
         with reading(self.engine) as opened:
@@ -241,7 +250,7 @@ class World(RuleBasedStateMachine):
         alive = Counter(
             (run.course_id, run.device_id, run.course_start)
             for run in held
-            if run.state is not RunState.DROPPED
+            if run.state is not RunState.DROPPED and run.used_at is None
         )
         assert all(count == 1 for count in alive.values())
 

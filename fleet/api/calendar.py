@@ -16,7 +16,6 @@ from sqlmodel import Session, col, select
 
 from fleet import timetable
 from fleet.api.queries import NOT_FOUND, Name, Viewer, new_router
-from fleet.resets.window import window
 from fleet.settings import Settings
 from inventory import Course, Device, ResetRun, Room, RunState, Site
 from inventory.db import reading
@@ -148,16 +147,17 @@ def _windows(
     for course in courses:
         if not course.cancelled:
             by_room[course.room_id].append(course)
-    lead = timedelta(seconds=settings.reset_lead_s)
+    ahead = timedelta(seconds=settings.reset_ahead_s)
+    grace = timedelta(seconds=settings.reset_grace_s)
+    buffer = timedelta(seconds=settings.reset_buffer_s)
     for used in by_room.values():
         for place, course in enumerate(used):
             # The one that ends last need not be the one just before.
-            last = max(used[:place], key=lambda one: one.end, default=None)
-            near = [last] if last else []
-            found = window(course.start, near, lead=lead, runtime=timedelta(0), settings=settings)
+            free = [max(one.end for one in used[:place]) + grace] if place else []
+            begins, ends = max([*free, course.start - ahead]), course.start - buffer
             wanted = not course.block and course.id is not None
-            if wanted and found.not_before < found.not_after:
-                yield course, found.not_before, found.not_after
+            if wanted and begins < ends:
+                yield course, begins, ends
 
 
 def _counts(session: Session, courses: Sequence[Course]) -> dict[int | None, Counter[RunState]]:

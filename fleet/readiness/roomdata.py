@@ -262,7 +262,8 @@ def _planned(
     session: Session, chosen: Collection[int], now: datetime
 ) -> Iterable[tuple[str, Proof]]:
     """The runs for these courses, or for one that begins at the same moment in the same room; of
-    several for one device the proved one comes last."""
+    several for one device the newest proved one comes last, but one that is still to come decides:
+    a device that was used is reset again."""
     this, same = aliased(Course), aliased(Course)
     rows = session.execute(
         select(*_proof(now))
@@ -274,8 +275,12 @@ def _planned(
         .outerjoin(DeviceState, col(DeviceState.device_id) == col(ResetRun.device_id))
         .where(col(this.id).in_(chosen), col(ResetRun.course_start) == col(this.start))
         .where(col(ResetRun.state) != RunState.DROPPED)
+        .order_by(col(ResetRun.planned_at))
     )
-    return sorted(_proofs(rows), key=lambda found: found[1].state is RunState.VERIFIED)
+    return sorted(
+        _proofs(rows),
+        key=lambda found: (found[1].in_time, found[1].state is RunState.VERIFIED),
+    )
 
 
 def _by_hand(session: Session, now: datetime) -> Iterable[tuple[str, Proof]]:

@@ -1,34 +1,69 @@
 """Takes the runs that are due, earliest course first, and makes each an order; every gate is
-looked at once more, right before."""
+looked at once more, right before, in the transaction that takes them."""
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row, and_, func, or_, select, update
+from sqlalchemy import Row, and_, case, func, or_, select, update
+from sqlalchemy.orm import aliased
 from sqlmodel import Session, col
 
 from agents.messages import Order
-from fleet.resets.runs import ORDER_VALID, answer_due, check, length
-from fleet.resets.window import next_start, obstacle
+from fleet.resets import loading
+from fleet.resets.gates import GATES, Gate
+from fleet.resets.load import Load, Seat
+from fleet.resets.runs import ORDER_VALID, answer_due, check
+from fleet.resets.starts import Decision, Due, decide
+from fleet.resets.ways import way_of, ways
+from fleet.resets.window import Timed, next_start
 from fleet.settings import Settings
 from fleet.timetable import busy, trusted_until
-from inventory import Course, Device, Recipe, ResetRun, Room, RunState, Service, Site
+from inventory import (
+    AgentContact,
+    Course,
+    Device,
+    DeviceKind,
+    DeviceState,
+    Feed,
+    Recipe,
+    ResetRun,
+    Room,
+    RunState,
+    Service,
+    Site,
+)
+from inventory.tally import add
 
-AT_ONCE_SITE = 30
-"""So many resets may be on their way at one site. A room's devices go all at once."""
 BUS_PAUSE = timedelta(seconds=10)
 """Until the next try when the bus is away."""
 HORIZON = timedelta(days=2)
 UNDER_WAY = (RunState.ORDERED, RunState.ACTED)
+BY_PLAN = "plan"
+SETTLING = timedelta(minutes=2)
+"""So long after a start nothing is sent to a site that has not reported yet."""
+STORM = timedelta(minutes=5)
+DAY = timedelta(days=1)
+FRESH = timedelta(minutes=3)
+"""Who was signed in longer ago may be gone; the device itself looks once more."""
+GATE_REFUSALS = "gate_refusals"
+"""The counter in `tally`: site, gate."""
 
 
-def claim(session: Session, now: datetime, settings: Settings) -> list[Order]:
+def claim(
+    session: Session,
+    now: datetime,
+    settings: Settings,
+    *,
+    started: datetime | None = None,
+    gates: Mapping[str, Gate] = GATES,
+) -> list[Order]:
     """Take the runs that may be sent now, and return their orders to publish *after* the commit.
 
     A run is taken by a conditional update: of several processes exactly one has it. An order that
-    is then lost is noticed by its deadline. What keeps a run waiting is written to its reason.
+    is then lost is noticed by its deadline. What keeps a run waiting is written to its reason, and
+    counted. `started`: when this process began; who has not reported since is waited for.
     """
     due = (
         col(ResetRun.state) == RunState.PLANNED,
@@ -36,36 +71,23 @@ def claim(session: Session, now: datetime, settings: Settings) -> list[Order]:
         col(ResetRun.not_before) <= now,
         col(ResetRun.not_after) >= now,
     )
-    sites = _lock_sites(session, due)
+    sites = _settled(session, _lock_sites(session, due), now, started)
     if not sites:
         return []
-    runs = _due_runs(session, due, sites)
-    rooms = {run.room_id for run in runs}
-    believed = trusted_until(session, rooms, now)
-    grace = timedelta(seconds=settings.reset_grace_s)
-    courses = defaultdict(list)
-    for course in busy(session, rooms, now - grace, now + HORIZON):
-        courses[course.room_id].append(course)
-    devices, load = _under_way(session)
-    sendable, waiting = [], defaultdict(list)
-    for run in runs:
-        held_up = (
-            ("calendar_in_doubt" if run.room_id not in believed else "")
-            or obstacle(courses[run.room_id], now, runtime=length(run.Recipe), settings=settings)
-            or ("busy" if run.device_id in devices else "")
-            or ("site_busy" if load[run.site_id] >= AT_ONCE_SITE else "")
-        )
-        if held_up:
-            if run.reason != held_up:
-                waiting[held_up].append(run.id)
-            continue
-        devices.add(run.device_id)
-        load[run.site_id] += 1
-        sendable.append((run, _order(run, courses[run.room_id], now, settings)))
-    for reason, ids in waiting.items():
-        _say_why(session, ids, reason)
-    taken = _take(session, sendable, now)
-    return [order for run, order in sendable if run.id in taken]
+    rows = {row.id: row for row in _due_rows(session, due, sites)}
+    decisions = decide(
+        now,
+        _dues(session, list(rows.values()), now, settings),
+        _load(session, now),
+        loading.rules(settings),
+        gates,
+    )
+    _note_waiting(session, [one for one in decisions if one.code], rows)
+    sendable = [
+        (one, _order(rows[one.due.id], one, now, settings)) for one in decisions if not one.code
+    ]
+    taken = _take(session, sendable, rows, now)
+    return [order for one, order in sendable if one.due.id in taken]
 
 
 def give_back(session: Session, orders: Sequence[Order], now: datetime) -> None:
@@ -87,30 +109,35 @@ def give_back(session: Session, orders: Sequence[Order], now: datetime) -> None:
     )
 
 
-def _order(run: Row[Any], courses: Sequence[Course], now: datetime, settings: Settings) -> Order:
-    following = next_start(courses, now)
-    latest = min(run.not_after, now + ORDER_VALID)
+def _order(row: Row[Any], one: Decision, now: datetime, settings: Settings) -> Order:
+    following = next_start(one.due.busy, now)
+    latest = min(row.not_after, now + ORDER_VALID)
     if following is not None:
         # A course that was put in since the run was planned.
         buffer = timedelta(seconds=settings.reset_buffer_s)
-        latest = min(latest, following - buffer - length(run.Recipe))
+        latest = min(latest, following - buffer - one.way.length)
     return Order(
-        id=f"{run.id}.{run.attempts + 1}",
-        site=run.site_id,
-        device=run.device_id,
-        room=run.room_id,
-        steps=run.Recipe.steps,
-        not_before=run.not_before,
+        id=f"{row.id}.{row.attempts + 1}",
+        site=row.site_id,
+        device=row.device_id,
+        room=row.room_id,
+        steps=dict(one.way.steps),
+        not_before=row.not_before,
         not_after=latest,
         next_start=following,
-        max_runtime_s=run.Recipe.max_runtime_s,
-        settle_s=run.Recipe.settle_s,
+        max_runtime_s=one.way.max_runtime_s,
+        settle_s=one.way.settle_s,
+        plan_rev=row.plan_rev,
+        force=row.forced,
     )
+
+
+# --- what is due, and what is going on --------------------------------------------------------
 
 
 def _lock_sites(session: Session, due: Sequence[Any]) -> list[str]:
     """The sites where something is due. One claims at a site at a time, and no timetable of it is
-    replaced meanwhile."""
+    replaced and nothing said by hand meanwhile."""
     found = session.scalars(
         select(col(Room.site_id))
         .join(Device, col(Device.room_id) == col(Room.id))
@@ -130,8 +157,23 @@ def _lock_sites(session: Session, due: Sequence[Any]) -> list[str]:
     )
 
 
-def _due_runs(session: Session, due: Sequence[Any], sites: Sequence[str]) -> Sequence[Row[Any]]:
-    """Earliest course first. A course that is no longer so is no reason to reset anything."""
+def _settled(
+    session: Session, sites: list[str], now: datetime, started: datetime | None
+) -> list[str]:
+    """Those whose agent and timetables have reported since the start, or had time enough: then the
+    gates decide alone."""
+    if not sites or started is None or now - started >= SETTLING:
+        return sites
+    heard = set(
+        session.scalars(select(col(AgentContact.site_id)).where(col(AgentContact.at) >= started))
+    )
+    unread = or_(col(Feed.tried_at).is_(None), col(Feed.tried_at) < started)
+    waiting = set(session.scalars(select(col(Feed.site_id)).where(unread)))
+    return [site for site in sites if site in heard and site not in waiting]
+
+
+def _due_rows(session: Session, due: Sequence[Any], sites: Sequence[str]) -> Sequence[Row[Any]]:
+    # A course that is no longer so is no reason to reset anything.
     still_so = or_(
         col(ResetRun.course_id).is_(None),
         and_(
@@ -140,6 +182,8 @@ def _due_runs(session: Session, due: Sequence[Any], sites: Sequence[str]) -> Seq
             col(Course.room_id) == col(Device.room_id),
         ),
     )
+    uplink = aliased(Device)
+    point = col(uplink.kind) == DeviceKind.ACCESS_POINT
     return session.execute(
         select(
             col(ResetRun.id),
@@ -148,44 +192,154 @@ def _due_runs(session: Session, due: Sequence[Any], sites: Sequence[str]) -> Seq
             col(ResetRun.reason),
             col(ResetRun.not_before),
             col(ResetRun.not_after),
+            col(ResetRun.course_start),
+            col(ResetRun.tier),
+            col(ResetRun.requested_by),
+            col(ResetRun.forced),
             col(Device.room_id),
+            col(Device.kind),
+            col(Device.service),
             col(Room.site_id),
+            col(Room.quiet),
+            col(Room.required),
+            col(Site.plan_rev),
+            case((point, col(uplink.id)), else_=None).label("uplink_id"),
+            and_(still_so, col(ResetRun.plan_rev) == col(Site.plan_rev)).label("current"),
+            col(DeviceState.facts),
+            col(DeviceState.facts_at),
             Recipe,
         )
         .join(Device, col(Device.id) == col(ResetRun.device_id))
         .join(Room, col(Room.id) == col(Device.room_id))
+        .join(Site, col(Site.id) == col(Room.site_id))
         .join(Recipe, col(Recipe.id) == col(ResetRun.recipe_id))
+        .outerjoin(uplink, col(uplink.id) == col(Device.uplink_id))
+        .outerjoin(DeviceState, col(DeviceState.device_id) == col(Device.id))
         .outerjoin(Course, col(Course.id) == col(ResetRun.course_id))
-        .where(*due, still_so, col(Room.site_id).in_(sites))
-        .where(col(Device.service) == Service.ACTIVE)
-        .order_by(
-            func.coalesce(col(ResetRun.course_start), col(ResetRun.not_after)),
-            col(Device.id),
+        .where(*due, col(Room.site_id).in_(sites))
+    ).all()
+
+
+def _dues(
+    session: Session, rows: Sequence[Row[Any]], now: datetime, settings: Settings
+) -> list[Due]:
+    rooms = {row.room_id for row in rows}
+    believed = trusted_until(session, rooms, now)
+    used: dict[str, list[Timed]] = defaultdict(list)
+    for one in busy(session, rooms, now - timedelta(seconds=settings.reset_grace_s), now + HORIZON):
+        used[one.room_id].append(one)
+    bans = loading.bans(session, now)
+    present = _present(session, rooms)
+    found = []
+    for row in rows:
+        automatic = row.requested_by == BY_PLAN
+        place = (row.site_id, row.room_id, row.device_id, row.Recipe.id)
+        found.append(
+            Due(
+                id=row.id,
+                device=row.device_id,
+                room=row.room_id,
+                site=row.site_id,
+                uplink=row.uplink_id,
+                start=row.course_start or row.not_after,
+                share=loading.share(row.required, row.kind, present[row.room_id, row.kind]),
+                ways=ways(row.Recipe),
+                tier=row.tier,
+                busy=used[row.room_id],
+                trusted=row.room_id in believed,
+                signed_in=_signed_in(row, now),
+                held_by=loading.held_by(bans, now, place, automatic=automatic),
+                quiet=loading.quiet_hours(row.quiet),
+                current=row.current,
+                in_service=row.service is Service.ACTIVE,
+                automatic=automatic,
+                forced=row.forced,
+            )
         )
-    ).all()
+    return found
 
 
-def _under_way(session: Session) -> tuple[set[str], Counter[str]]:
-    """The devices to which an order is on its way, and how many that are at each site."""
+def _signed_in(row: Row[Any], now: datetime) -> bool:
+    if row.facts_at is None or now - row.facts_at > FRESH:
+        return False
+    sessions = row.facts.get("sessions")
+    return isinstance(sessions, int) and sessions > 0
+
+
+def _present(session: Session, rooms: Collection[str]) -> Counter[tuple[str, str]]:
+    """(room, kind) → how many are in service."""
     rows = session.execute(
-        select(col(Device.id), col(Room.site_id))
+        select(col(Device.room_id), col(Device.kind), func.count())
+        .where(col(Device.room_id).in_(rooms), col(Device.service) == Service.ACTIVE)
+        .group_by(col(Device.room_id), col(Device.kind))
+    )
+    return Counter({(room, kind): count for room, kind, count in rows})
+
+
+def _load(session: Session, now: datetime) -> Load:
+    """What is under way everywhere, and what began lately."""
+    load = Load()
+    uplink = aliased(Device)
+    point = col(uplink.kind) == DeviceKind.ACCESS_POINT
+    rows = session.execute(
+        select(
+            col(Device.id),
+            col(Room.id).label("room_id"),
+            col(Room.site_id),
+            case((point, col(uplink.id)), else_=None).label("uplink_id"),
+            col(ResetRun.tier),
+            Recipe,
+        )
+        .select_from(ResetRun)
+        .join(Device, col(Device.id) == col(ResetRun.device_id))
         .join(Room, col(Room.id) == col(Device.room_id))
-        .join(ResetRun, col(ResetRun.device_id) == col(Device.id))
+        .join(Recipe, col(Recipe.id) == col(ResetRun.recipe_id))
+        .outerjoin(uplink, col(uplink.id) == col(Device.uplink_id))
         .where(col(ResetRun.state).in_(UNDER_WAY))
-    ).all()
-    return {device for device, _ in rows}, Counter(site for _, site in rows)
+    )
+    for row in rows:
+        way = way_of(row.Recipe, row.tier)
+        load.take(Seat(row.id, row.room_id, row.site_id, row.uplink_id, way), begins=False)
+    load.begun = (
+        session.scalar(
+            select(func.count()).where(
+                col(ResetRun.ordered_at) > now - STORM, col(ResetRun.requested_by) == BY_PLAN
+            )
+        )
+        or 0
+    )
+    touched = session.execute(
+        select(
+            col(ResetRun.device_id),
+            func.sum(
+                col(ResetRun.failures)
+                + case((col(ResetRun.state) == RunState.VERIFIED, 1), else_=0)
+            ),
+        )
+        .where(col(ResetRun.ordered_at) > now - DAY)
+        .group_by(col(ResetRun.device_id))
+    )
+    load.touched.update({device: int(count) for device, count in touched})
+    return load
+
+
+# --- what is written --------------------------------------------------------------------------
 
 
 def _take(
-    session: Session, candidates: Sequence[tuple[Row[Any], Order]], now: datetime
+    session: Session,
+    candidates: Sequence[tuple[Decision, Order]],
+    rows: Mapping[str, Row[Any]],
+    now: datetime,
 ) -> set[str]:
     """Flip those that are still planned, and return their ids; like runs in one statement."""
     check(RunState.PLANNED, RunState.ORDERED)
     alike = defaultdict(list)
-    for run, order in candidates:
-        alike[run.attempts, answer_due(order.not_after, run.Recipe)].append(run.id)
+    for one, order in candidates:
+        attempts = rows[one.due.id].attempts
+        alike[attempts, answer_due(order.not_after, one.way), one.way.tier].append(one.due.id)
     taken: set[str] = set()
-    for (attempts, deadline), ids in alike.items():
+    for (attempts, deadline, tier), ids in alike.items():
         taken |= set(
             session.scalars(
                 update(ResetRun)
@@ -193,6 +347,7 @@ def _take(
                 .where(col(ResetRun.attempts) == attempts)
                 .values(
                     state=RunState.ORDERED,
+                    tier=tier,
                     attempts=attempts + 1,
                     order_id=col(ResetRun.id).concat(f".{attempts + 1}"),
                     ordered_at=now,
@@ -209,10 +364,19 @@ def _take(
     return taken
 
 
-def _say_why(session: Session, ids: Sequence[str], reason: str) -> None:
-    session.execute(
-        update(ResetRun)
-        .where(col(ResetRun.id).in_(ids), col(ResetRun.state) == RunState.PLANNED)
-        .values(reason=reason)
-        .execution_options(synchronize_session=False)
-    )
+def _note_waiting(
+    session: Session, waiting: Sequence[Decision], rows: Mapping[str, Row[Any]]
+) -> None:
+    """Write why each has to wait when that is new, and count it once."""
+    fresh = [one for one in waiting if rows[one.due.id].reason != one.code]
+    alike = defaultdict(list)
+    for one in fresh:
+        alike[one.code].append(one.due.id)
+    for code, ids in alike.items():
+        session.execute(
+            update(ResetRun)
+            .where(col(ResetRun.id).in_(ids), col(ResetRun.state) == RunState.PLANNED)
+            .values(reason=code)
+            .execution_options(synchronize_session=False)
+        )
+    add(session, Counter((GATE_REFUSALS, one.due.site, one.gate) for one in fresh))

@@ -10,11 +10,16 @@ from fleet.evidence import ENDS, record
 from fleet.health.judging import lock_devices
 from fleet.resets.proof import evidence, verify
 from fleet.resets.runs import ANSWER_MARGIN, look_due, move, move_all, retry
+from fleet.resets.ways import simpler, way_of
 from inventory import Device, DeviceState, Health, Recipe, ResetRun, Room, RunState
 from inventory.tally import WAKES, add
 from inventory.upsert import insert
 
 UNDER_WAY = (RunState.ORDERED, RunState.ACTED)
+UNSUPPORTED = "unsupported_tier"
+"""The device cannot do so much: it is asked for less."""
+UNTOUCHED = frozenset({"unreachable"})
+"""A failed attempt for such a reason touched nothing: the device was away."""
 PROVABLE = (*UNDER_WAY, RunState.PLANNED, RunState.UNKNOWN)
 """Where the proof of the last order still counts: it may come late, after a dead uplink."""
 
@@ -34,11 +39,15 @@ def apply_outcome(session: Session, outcome: Outcome, now: datetime) -> None:
         case Step.ACTED if run.state is RunState.ORDERED:
             move(run, RunState.ACTED, now)
             run.acted_at = outcome.finished_at or outcome.at
-            run.deadline = look_due(now, recipe)
+            run.deadline = look_due(now, way_of(recipe, run.tier))
             _mark_touched(session, run)
         case Step.LOOKED if run.state in PROVABLE:
             _judge_look(session, run, recipe, outcome, now)
         case Step.REFUSED if run.state is RunState.ORDERED:
+            if outcome.reason == UNSUPPORTED:
+                run.tier_limit = simpler(recipe, run.tier) or run.tier
+            _end(run, recipe, outcome, now, counts=False)
+        case Step.FAILED if run.state is RunState.ORDERED and outcome.reason in UNTOUCHED:
             _end(run, recipe, outcome, now, counts=False)
         case Step.FAILED | Step.UNKNOWN if run.state in UNDER_WAY:
             _mark_touched(session, run)
@@ -71,7 +80,7 @@ def _end(
     earliest = None
     if outcome.step is Step.UNKNOWN and run.state is RunState.ORDERED:
         # Its end was not heard, so perhaps it is still running: until its own watchdog ends it.
-        runtime = timedelta(seconds=recipe.max_runtime_s)
+        runtime = timedelta(seconds=way_of(recipe, run.tier).max_runtime_s)
         told = outcome.started_at and outcome.started_at + runtime
         earliest = told or run.deadline - ANSWER_MARGIN
     final = {Step.REFUSED: RunState.EXPIRED, Step.UNKNOWN: RunState.UNKNOWN}

@@ -5,10 +5,14 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, update
 from sqlmodel import Session, col
 
+from fleet.resets.ways import Way
 from inventory import OPEN_STATES, TRANSITIONS, Recipe, ResetRun, RunState
 
 BACKOFF = (timedelta(0), timedelta(seconds=60), timedelta(seconds=180))
-"""Pause before the second, third and every further attempt."""
+"""Pause before the second and third attempt, and the least before every further one."""
+PATIENCE = 8
+"""After the third attempt the pause is this part of the time that is left: a device that is off all
+night is not asked all night, but often when the course comes near."""
 ORDER_VALID = timedelta(seconds=60)
 """How long an order may be on its way. One that comes later is dead, so a new attempt can never
 meet the one before it on the device."""
@@ -54,20 +58,14 @@ def move_all(
     )
 
 
-def length(recipe: Recipe) -> timedelta:
-    """How long a reset keeps a device from people at most: its own watchdog, and the pause in
-    which the device comes back."""
-    return timedelta(seconds=recipe.max_runtime_s + recipe.settle_s)
-
-
-def answer_due(started_by: datetime, recipe: Recipe) -> datetime:
+def answer_due(started_by: datetime, way: Way) -> datetime:
     """When an order that is begun by then must have been answered."""
-    return started_by + length(recipe) + ANSWER_MARGIN
+    return started_by + way.length + ANSWER_MARGIN
 
 
-def look_due(ended: datetime, recipe: Recipe) -> datetime:
+def look_due(ended: datetime, way: Way) -> datetime:
     """When the look after a reset that ended then must have been told."""
-    return ended + timedelta(seconds=recipe.settle_s) + ANSWER_MARGIN
+    return ended + timedelta(seconds=way.settle_s) + ANSWER_MARGIN
 
 
 def retry(
@@ -83,16 +81,21 @@ def retry(
 ) -> None:
     """Plan another attempt if there is time for one, else end the run in state `otherwise`.
 
-    `counts`: whether the attempt counts against the recipe's tries. A refusal does not: nothing
-    was touched, and asking again costs nothing. `earliest`: until then the last attempt may still
-    be at work on the device.
+    `counts`: whether the attempt counts against the recipe's tries. A refusal does not, nor does a
+    device that is away: nothing was touched, and asking again costs nothing. `earliest`: until
+    then the last attempt may still be at work on the device.
     """
-    at = now + BACKOFF[min(run.attempts, len(BACKOFF)) - 1]
-    if not counts:
-        at = max(at, now + BACKOFF[1])
-    at = max(at, earliest or at)
-    if at <= run.not_after and (not counts or run.attempts < recipe.tries):
+    run.failures += counts
+    at = max(now + _pause(run, now, counts=counts), earliest or now)
+    if at <= run.not_after and (not counts or run.failures < recipe.tries):
         move(run, RunState.PLANNED, now, reason=reason, detail=detail)
         run.next_try_at, run.deadline = at, run.not_after
     else:
         move(run, otherwise, now, reason=reason, detail=detail)
+
+
+def _pause(run: ResetRun, now: datetime, *, counts: bool) -> timedelta:
+    if run.attempts > len(BACKOFF):
+        return max(BACKOFF[-1], (run.not_after - now) / PATIENCE)
+    pause = BACKOFF[max(run.attempts, 1) - 1]
+    return pause if counts else max(pause, BACKOFF[1])

@@ -10,6 +10,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    ValidationError,
     ValidationInfo,
     field_validator,
 )
@@ -25,7 +26,7 @@ from inventory.recipes import DEFAULT_RECIPE
 from inventory.region import spelling
 from inventory.region.faults import Place, not_known
 from inventory.region.free_form import FreeForm
-from inventory.reset import Recipe
+from inventory.reset import Recipe, Tier
 
 NO_RECIPE = "none"
 """In the column `recipe`: this device is never reset."""
@@ -66,6 +67,36 @@ def _limits_of_kinds(found: dict[str, Any], info: ValidationInfo) -> dict[str, A
 KindLimits = Annotated[FreeForm, AfterValidator(_limits_of_kinds)]
 
 
+class TierRow(BaseModel):
+    """What one tier of a recipe does differently."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    steps: dict[str, Any] = {}
+    max_runtime_s: Annotated[int, Field(ge=1, le=DAY_S)] = 120
+    settle_s: Annotated[int, Field(ge=0, le=3600)] = 0
+    noisy: bool = False
+    boots: bool = False
+    heavy: bool = False
+    gap_s: Annotated[int, Field(ge=0, le=7 * DAY_S)] = 0
+
+
+def _tiers(found: dict[str, Any]) -> dict[str, Any]:
+    for name, told in found.items():
+        if name not in set(Tier):
+            raise ValueError(not_known("tier", name, [str(tier) for tier in Tier]))
+        try:
+            TierRow.model_validate(told)
+        except ValidationError as error:
+            wrong = error.errors(include_url=False)[0]
+            place = ".".join([name, *map(str, wrong["loc"])])
+            raise ValueError(f"{place}: {wrong['msg']}") from None
+    return found
+
+
+Tiers = Annotated[FreeForm, AfterValidator(_tiers)]
+
+
 class Row(BaseModel):
     """One line of a sheet, or one entry of a list in YAML. Unknown columns are refused."""
 
@@ -85,6 +116,7 @@ class RoomRow(Row):
     site: Slug
     name: Named
     required: Needs = {}
+    quiet: Annotated[Line, AfterValidator(spelling.quiet)] = ""
 
 
 class NetworkRow(Row):
@@ -155,6 +187,7 @@ class RecipeRow(Row):
     lead_s: Annotated[int, Field(ge=1, le=DAY_S)] | None = None
     settle_s: Annotated[int, Field(ge=0, le=3600)] = 0
     tries: Annotated[int, Field(ge=1, le=10)] = 3
+    tiers: Tiers = {}
 
     @field_validator("id")
     @classmethod

@@ -182,3 +182,14 @@ def needs(found: dict[str, Any]) -> dict[str, Any]:
         if counts != sorted(counts):
             raise ValueError(f"'{kind}' wants fewer than it needs at least; swap the numbers")
     return found
+
+
+QUIET = re.compile(r"([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d")
+
+
+def quiet(said: str) -> str:
+    """Quiet hours: `20:00-07:00`."""
+    said = said.replace(" ", "").replace("–", "-")
+    if said and (not QUIET.fullmatch(said) or said[:5] == said[6:]):
+        raise ValueError(f"'{said}' are no quiet hours; write 20:00-07:00")
+    return said
