@@ -142,6 +142,7 @@ RUN = {
     "no_unit": N_("Das Gerät konnte die Zurücksetzung nicht starten."),
     "plan_changed": N_("Der Plan hat sich geändert. Es wird neu geplant."),
     "paused": N_("Die Zurücksetzungen sind von Hand angehalten."),
+    "capacity": N_("Am Standort sind zu viele Geräte auf einmal an der Reihe."),
     "skipped": N_("Von Hand abgesagt."),
     "recipe_stopped": N_("Zu viele Zurücksetzungen dieser Art schlugen fehl. Sie sind gestoppt."),
     "quiet_hours": N_("Es ist Ruhezeit. Danach geht es weiter."),

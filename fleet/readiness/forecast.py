@@ -4,9 +4,8 @@ Every course is judged with the devices as they are now, and with the gap before
 reset fits into is known days before. A reset that is still to come counts as done.
 """
 
-from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -14,11 +13,9 @@ from sqlmodel import Session, col, select
 
 from fleet.readiness.roomdata import BACK, load
 from fleet.readiness.verdict import Candidate, Judgement, Lesson, Proof, judge_room
-from fleet.resets.window import window
+from fleet.resets.forecast import forecast
 from fleet.settings import Settings
-from inventory import Course, Device, Recipe, Room, RunState, Site, Verdict
-
-NO_GAP = Proof(RunState.EXPIRED, "gap_too_short", False, None, None, False)
+from inventory import Course, Room, RunState, Site, Verdict
 
 
 @dataclass(frozen=True)
@@ -55,14 +52,14 @@ def foresee(
     rows = session.exec(query).all()
     rooms = list({room.id: room for _, room, _ in rows}.values())
     facts = load(session, rooms, {}, now, settings)
-    runtimes = _runtimes(session, [room.id for room in rooms])
+    short = _short(session, now, until, settings)
     before: dict[str, list[Course]] = defaultdict(list)
     found = []
     for course, room, site in rows:
         earlier = before[room.id]
         if course.start > now:
             devices = facts.devices.get(room.id, [])
-            told = _imagined(devices, runtimes, course, earlier, settings)
+            told = _imagined(devices, course, short)
             lesson = _lesson(course, earlier, settings)
             doubts = facts.doubts.get(room.id, ())
             judged = judge_room(room.required, list(told), lesson, now, doubts=doubts)
@@ -78,32 +75,22 @@ def _lesson(course: Course, earlier: Iterable[Course], settings: Settings) -> Le
 
 
 def _imagined(
-    devices: Iterable[Candidate],
-    runtimes: Mapping[str, timedelta],
-    course: Course,
-    earlier: Sequence[Course],
-    settings: Settings,
+    devices: Iterable[Candidate], course: Course, short: Mapping[tuple[int | None, str], str]
 ) -> Iterator[Candidate]:
     """The devices as they would stand there: with a reset to come, or with no time for one."""
-    recent = earlier[bisect_left(earlier, course.start - BACK, key=lambda one: one.start) :]
     for device in devices:
-        run = None
-        if device.lead is not None and device.id in runtimes:
-            gap = window(
-                course.start,
-                recent,
-                lead=device.lead,
-                runtime=runtimes[device.id],
-                settings=settings,
-            )
-            run = None if gap.feasible else NO_GAP
+        code = short.get((course.id, device.id))
+        run = Proof(RunState.EXPIRED, code, False, None, None, False) if code else None
         yield replace(device, run=run, by_hand=(), battery=None)
 
 
-def _runtimes(session: Session, rooms: Collection[str]) -> dict[str, timedelta]:
-    rows = session.exec(
-        select(Device.id, Recipe.max_runtime_s, Recipe.settle_s)
-        .join(Recipe, col(Recipe.id) == col(Device.recipe_id))
-        .where(col(Device.room_id).in_(rooms))
-    )
-    return {device: timedelta(seconds=runtime + settle) for device, runtime, settle in rows}
+def _short(
+    session: Session, now: datetime, until: datetime, settings: Settings
+) -> dict[tuple[int | None, str], str]:
+    """(course, device) → why it would not be reset; a timetable in doubt is told of the room."""
+    return {
+        (each.course_id, device): each.code
+        for each in forecast(session, now, settings, until)
+        for device in each.devices
+        if each.code != "calendar_in_doubt"
+    }
