@@ -10,7 +10,7 @@ from sqlalchemy import exists
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 
-from dashboards import feeds, words
+from dashboards import feeds, overrides, words
 from dashboards.finding import Freshness, find_room, freshness, in_order, municipalities
 from dashboards.resets import Resets
 from dashboards.view import page
@@ -153,9 +153,13 @@ def room(
         fresh = freshness(session, [site.id]).get(found.id, Freshness())
         troubled = feeds.troubled(session, found) if visitor.can(Action.EDIT) else []
         own_feeds = feeds.of_room(session, found) if visitor.can(Action.EDIT) else []
+        said = overrides.in_room(session, found, now)
     return page(
         request,
         "room.html",
+        said=said,
+        may_end=overrides.may_end(visitor, said),
+        deeds=overrides.offered(visitor),
         visitor=visitor,
         hint=hinweis,
         status=status,

@@ -16,6 +16,7 @@ from inventory import (
     Impact,
     Level,
     NoticeState,
+    OverrideKind,
     Problem,
     ReportState,
     Role,
@@ -334,6 +335,16 @@ RECIPE = {
 }
 """The built-in recipes; one that somebody renamed is shown by its own name."""
 
+OVERRIDE = {
+    OverrideKind.COURSE: N_("Kurs außer der Reihe"),
+    OverrideKind.CANCEL: N_("Kurs fällt aus"),
+    OverrideKind.BLOCK: N_("Raum gesperrt"),
+    OverrideKind.SKIP: N_("Vor einem Kurs wird nicht zurückgesetzt"),
+    OverrideKind.PAUSE: N_("Zurücksetzungen angehalten"),
+    OverrideKind.MAINTENANCE: N_("Wartung"),
+    OverrideKind.STOP: N_("Zu viele Fehlschläge: diese Zurücksetzung ist gestoppt"),
+}
+
 MESSAGES = {
     "contact_saved": N_("Der Kontakt ist gespeichert."),
     "contact_gone": N_("Der Kontakt ist entfernt."),
@@ -349,6 +360,9 @@ MESSAGES = {
     "search_asked": N_("Die Suche beginnt gleich. Sie dauert einige Minuten."),
     "find_accepted": N_("Das ist jetzt im Verzeichnis. Gleich wird zum ersten Mal nachgesehen."),
     "find_ignored": N_("Dieser Fund wird nicht mehr gezeigt."),
+    "override_said": N_("Das gilt ab sofort."),
+    "override_ended": N_("Das gilt nicht mehr."),
+    "room_reset": N_("Die Geräte werden gleich zurückgesetzt."),
     "signed_out": N_("Sie sind abgemeldet."),
     "password_set": N_("Ihr neues Kennwort gilt ab jetzt. Alle anderen Anmeldungen sind beendet."),
     "me_too": N_("Danke. Ihr Hinweis ist bei der Meldung notiert."),

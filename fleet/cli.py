@@ -23,7 +23,7 @@ from agents.credentials import Credentials
 from agents.driver import DriverError
 from agents.drivers import DRIVERS
 from agents.ssh.host_keys import HostKeys
-from fleet import auth, canary, evidence, resets, roster
+from fleet import auth, canary, evidence, overrides, resets, roster
 from fleet import demo as simulation
 from fleet.app import create_app
 from fleet.discovery.command import discover
@@ -32,7 +32,7 @@ from fleet.readiness import replay
 from fleet.settings import Settings
 from fleet.shell import database, find, load_settings, out, prepared, stop
 from fleet.snmp_cli import access_points, profiles
-from inventory import OPEN_STATES, Account, ResetRun, Role, RunState
+from inventory import OPEN_STATES, Account, OverrideKind, ResetRun, Role, RunState
 from inventory.db import reading, session
 from inventory.exporter import export_csv, export_yaml
 from inventory.importer import ImportRefused, apply, diff, read_region
@@ -198,13 +198,17 @@ def reset(
 ) -> None:
     """Ask for a reset of one device now; the running service carries it out and proves it."""
     engine, settings = database()
-    actor = f"shell:{os.environ.get('USER', 'unknown')}"
+    actor = shell_user()
     try:
         with session(engine) as opened:
             run = resets.request(opened, device, datetime.now(UTC), settings, actor)
     except resets.ResetRefused as refused:
         stop(f"{device} is not reset: {refused}")
     follow(engine, run, wait=wait)
+
+
+def shell_user() -> str:
+    return f"shell:{os.environ.get('USER', 'unknown')}"
 
 
 def follow(engine: Engine, run: ResetRun, *, wait: bool) -> None:
@@ -231,7 +235,7 @@ def canary_(
 ) -> None:
     """Test the reset on this laptop: it plants traces as a guest would, resets and looks."""
     engine, settings = database()
-    actor = f"shell:{os.environ.get('USER', 'unknown')}"
+    actor = shell_user()
     try:
         with session(engine) as opened:
             run = canary.ask(opened, device, datetime.now(UTC), settings, actor)
@@ -251,6 +255,45 @@ def verify_evidence() -> None:
     if broken:
         stop(f"{len(broken)} places in {count} records do not hold.")
     out.print(f"{count} records of evidence, all as they were written.")
+
+
+@main.command()
+def pause(
+    site: Annotated[str, typer.Option(help="Only this site; empty: everywhere.")] = "",
+    hours: Annotated[float, typer.Option(min=0, max=8784, help="0: until `fleet resume`.")] = 0,
+    reason: Annotated[str, typer.Option(help="Shown on the pages.")] = "",
+) -> None:
+    """Stop resets at once: none begins any more; what is under way comes to its end."""
+    engine, _ = database()
+    now = datetime.now(UTC)
+    until = now + timedelta(hours=hours) if hours else None
+    scope = overrides.Scope(site=site or None)
+    try:
+        with session(engine) as opened:
+            overrides.say(
+                opened, OverrideKind.PAUSE, scope, now, shell_user(), until=until, reason=reason
+            )
+    except overrides.OverrideRefused as refused:
+        stop(f"Nothing was paused: {refused}")
+    end = f"until {until:%Y-%m-%d %H:%M} UTC" if until else "until `fleet resume`"
+    out.print(f"Resets are paused {f'at {site}' if site else 'everywhere'}, {end}.")
+
+
+@main.command()
+def resume(
+    site: Annotated[str, typer.Option(help="Only this site's pauses; empty: all.")] = "",
+) -> None:
+    """Take back every pause (of one site, or all), and every recipe that stopped itself."""
+    engine, _ = database()
+    now = datetime.now(UTC)
+    ended = 0
+    with session(engine) as opened:
+        kinds = (OverrideKind.PAUSE, OverrideKind.STOP)
+        for said in overrides.in_force(opened, now, *kinds):
+            if said.id is not None and site in ("", said.site_id):
+                overrides.end(opened, said.id, now, shell_user())
+                ended += 1
+    out.print(f"{ended} taken back." if ended else "Nothing was paused.")
 
 
 @main.command()

@@ -66,6 +66,8 @@ class Service:
     """None: the agents are where the devices are."""
     published: dict[str, roster.Published] = field(default_factory=dict)
     """Site → the roster that was last sent there."""
+    started: datetime | None = None
+    """When this process began: whoever has not reported since is waited for a while."""
     ticked: dict[str, datetime] = field(default_factory=dict)
     """Job → when it last ended well."""
 
@@ -99,7 +101,8 @@ async def send_orders(service: Service) -> None:
 
     def claim() -> list[Order]:
         with session(service.engine) as opened:
-            return resets.claim(opened, service.clock(), service.settings)
+            now = service.clock()
+            return resets.claim(opened, now, service.settings, started=service.started)
 
     def give_back() -> None:
         with session(service.engine) as opened:

@@ -244,6 +244,11 @@ def in_force(
     return session.exec(query).all()
 
 
+def needs(said: Override) -> Action:
+    """What somebody must be allowed to do who says this, or takes it back."""
+    return NEEDS[said.kind] if said.site_id else Action.ADMIN
+
+
 def concerns(said: Override, site: str, room: str, device: str | None = None) -> bool:
     """Whether it is said of this device (or of the room as a whole)."""
     if said.device_id:

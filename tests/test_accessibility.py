@@ -29,6 +29,8 @@ PAGES = (
     "/geraet/ahlendorf-1-laptop-1?hinweis=reset_requested",
     "/geraet/ahlendorf-1-beamer-1/etikett",
     "/heute",
+    "/eingreifen",
+    "/raum/ahlendorf-1/eingreifen/sperren",
     "/woche?alle=1",
     "/statistik",
     "/raum/ahlendorf-1/statistik",

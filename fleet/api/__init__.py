@@ -9,6 +9,7 @@ from fleet.api import (
     devices,
     feeds,
     incidents,
+    overrides,
     readiness,
     reports,
     resets,
@@ -27,6 +28,7 @@ for one in (
     reports,
     incidents,
     ansible,
+    overrides,
 ):
     router.include_router(one.router)
 

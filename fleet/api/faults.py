@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from sqlalchemy.exc import DataError
 
-from fleet import resets
+from fleet import overrides, resets
 from fleet.api.shapes import Fault
 
 
@@ -38,5 +38,8 @@ class FaultRoute(APIRoute):
                 return fault(422, "The request is not understood.", "invalid")
             except resets.ResetRefused as refused:
                 return fault(409, "The device is not reset now.", refused.code)
+            except overrides.OverrideRefused as refused:
+                status = 404 if refused.code == "unknown_place" else 409
+                return fault(status, str(refused), refused.code)
 
         return handle

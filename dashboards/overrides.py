@@ -1,0 +1,304 @@
+"""Takes what people say by hand: a course now, a course called off, a room blocked, a pause."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from fastapi import APIRouter, Depends, Form, HTTPException, Request, Response
+from fastapi.responses import HTMLResponse, RedirectResponse
+from sqlmodel import Session, col, select
+
+from dashboards.finding import find_room
+from dashboards.view import local, page, refusal
+from dashboards.words import N_
+from fleet import overrides, resets
+from fleet.auth import Action, Visitor, posted, signed_in
+from fleet.overrides import Scope
+from inventory import Course, Override, OverrideKind, Room
+from inventory.db import reading, session
+
+router = APIRouter(default_response_class=HTMLResponse)
+
+FOREVER = ""
+HOURS = {"1": 1, "1.5": 1.5, "2": 2, "3": 3, "4": 4}
+UNTIL = [
+    ("1", N_("eine Stunde")),
+    ("1.5", N_("anderthalb Stunden")),
+    ("2", N_("zwei Stunden")),
+    ("3", N_("drei Stunden")),
+    ("4", N_("vier Stunden")),
+]
+LONGER = [
+    *UNTIL,
+    ("evening", N_("bis heute Abend, 22 Uhr")),
+    ("morning", N_("bis morgen früh, 7 Uhr")),
+    ("week", N_("eine Woche")),
+]
+ENDLESS = [*LONGER, (FOREVER, N_("bis jemand es aufhebt"))]
+
+
+@dataclass(frozen=True)
+class Deed:
+    """One thing that can be done by hand, and how the page speaks of it."""
+
+    kind: OverrideKind | None
+    """None: reset the room now."""
+    title: str
+    means: str
+    """What happens then, in plain words."""
+    button: str
+    choices: tuple[tuple[str, str], ...] = ()
+    """Until when."""
+
+    @property
+    def needs(self) -> Action:
+        return overrides.NEEDS[self.kind] if self.kind else Action.RESET
+
+
+DEEDS = {
+    "kurs": Deed(
+        OverrideKind.COURSE,
+        N_("Jetzt ist ein Kurs"),
+        N_(
+            "Im Raum beginnt sofort ein Kurs, auch ohne Eintrag im Stundenplan. "
+            "Nichts wird zurückgesetzt."
+        ),
+        N_("Kurs beginnt jetzt"),
+        tuple(UNTIL),
+    ),
+    "sperren": Deed(
+        OverrideKind.BLOCK,
+        N_("Raum sperren"),
+        N_("Der Raum gilt als belegt. Bis zum Ende wird darin nichts zurückgesetzt."),
+        N_("Raum sperren"),
+        tuple(LONGER),
+    ),
+    "ausfall": Deed(
+        OverrideKind.CANCEL,
+        N_("Kurs fällt aus"),
+        N_(
+            "Der Kurs gilt als abgesagt, auch wenn er im Stundenplan stehen bleibt. "
+            "Der Raum ist dann frei."
+        ),
+        N_("Kurs fällt aus"),
+    ),
+    "auslassen": Deed(
+        OverrideKind.SKIP,
+        N_("Nicht zurücksetzen"),
+        N_("Vor diesem Kurs wird im Raum nichts zurückgesetzt. Spuren vom letzten Mal bleiben."),
+        N_("Nicht zurücksetzen"),
+    ),
+    "zuruecksetzen": Deed(
+        None,
+        N_("Alle Geräte jetzt zurücksetzen"),
+        N_(
+            "Alle Geräte im Raum werden sofort zurückgesetzt. Offene Dateien gehen "
+            "verloren. Wo jemand angemeldet ist, geschieht nichts."
+        ),
+        N_("Jetzt zurücksetzen"),
+    ),
+    "wartung": Deed(
+        OverrideKind.MAINTENANCE,
+        N_("Wartung im Raum"),
+        N_(
+            "Jemand arbeitet hier. Bis zum Ende wird nichts zurückgesetzt, "
+            "und Störungen gelten nicht als Störung."
+        ),
+        N_("Wartung beginnt"),
+        tuple(ENDLESS),
+    ),
+    "pause": Deed(
+        OverrideKind.PAUSE,
+        N_("Standort anhalten"),
+        N_("Am ganzen Standort beginnt keine Zurücksetzung mehr. Was schon läuft, läuft zu Ende."),
+        N_("Standort anhalten"),
+        tuple(ENDLESS),
+    ),
+}  # fmt: skip
+EVERYWHERE = Deed(
+    OverrideKind.PAUSE,
+    N_("Alles anhalten"),
+    N_("An keinem Standort beginnt noch eine Zurücksetzung. Was schon läuft, läuft zu Ende."),
+    N_("Alles anhalten"),
+    tuple(ENDLESS),
+)
+OF_A_COURSE = ("ausfall", "auslassen")
+
+
+def in_room(session: Session, room: Room, now: datetime) -> list[Override]:
+    """What was said by hand that concerns this room, now or later."""
+    found = overrides.in_force(session, now, sites=[room.site_id])
+    return [
+        one
+        for one in found
+        if (one.room_id == room.id if one.room_id else one.site_id in (None, room.site_id))
+        and not _over(session, one, now)
+    ]
+
+
+def _over(session: Session, said: Override, now: datetime) -> bool:
+    course = session.get(Course, said.course_id) if said.course_id is not None else None
+    return said.kind is OverrideKind.CANCEL and (course is None or course.end <= now)
+
+
+def offered(visitor: Visitor) -> list[tuple[str, Deed]]:
+    """What this visitor may do in a room."""
+    return [
+        (name, deed)
+        for name, deed in DEEDS.items()
+        if name not in OF_A_COURSE and visitor.can(deed.needs)
+    ]
+
+
+@router.get("/eingreifen")
+def everywhere(
+    request: Request, visitor: Visitor = Depends(signed_in), hinweis: str = ""
+) -> HTMLResponse:
+    """All that holds, and the emergency stop."""
+    now = request.app.state.clock()
+    with reading(request.app.state.engine) as opened:
+        said = [
+            one
+            for one in overrides.in_force(opened, now, sites=visitor.sites)
+            if not _over(opened, one, now)
+        ]
+    return page(
+        request, "overrides.html", visitor=visitor, hint=hinweis, said=said, stop=EVERYWHERE,
+        may_stop=visitor.can(Action.ADMIN), may_end=may_end(visitor, said),
+    )  # fmt: skip
+
+
+def may_end(visitor: Visitor, said: list[Override]) -> set[int | None]:
+    """Which of these the visitor may take back."""
+    return {one.id for one in said if visitor.can(overrides.needs(one))}
+
+
+@router.get("/raum/{room_id}/eingreifen/{name}")
+def ask(
+    request: Request, room_id: str, name: str, visitor: Visitor = Depends(signed_in), kurs: int = 0
+) -> HTMLResponse:
+    return _asked(request, room_id, name, visitor, kurs)
+
+
+def _asked(
+    request: Request, room_id: str, name: str, visitor: Visitor, kurs: int, problem: str = ""
+) -> HTMLResponse:
+    """What would happen, and the button that lets it."""
+    deed = DEEDS.get(name)
+    if deed is None:
+        raise HTTPException(404)
+    if not visitor.can(deed.needs):
+        raise HTTPException(403)
+    with reading(request.app.state.engine) as opened:
+        room, site = find_room(opened, room_id, visitor)
+        course = _course(opened, room, kurs) if name in OF_A_COURSE else None
+    return page(
+        request, "override.html", visitor=visitor, deed=deed, name=name, room=room, site=site,
+        course=course, problem=problem, http_status=409 if problem else 200,
+    )  # fmt: skip
+
+
+def _course(session: Session, room: Room, course_id: int) -> Course:
+    found = session.exec(
+        select(Course).where(Course.id == course_id, col(Course.room_id) == room.id)
+    ).first()
+    if found is None:
+        raise HTTPException(404)
+    return found
+
+
+@router.post("/raum/{room_id}/eingreifen/{name}")
+def do(
+    request: Request,
+    room_id: str,
+    name: str,
+    visitor: Visitor = Depends(posted),
+    kurs: int = Form(0),
+    bis: str = Form(""),
+    grund: str = Form(""),
+) -> Response:
+    deed = DEEDS.get(name)
+    if deed is None:
+        raise HTTPException(404)
+    if not visitor.can(deed.needs):
+        raise HTTPException(403)
+    state = request.app.state
+    now, actor = state.clock(), visitor.account.name
+    hint = "override_said"
+    try:
+        with session(state.engine) as opened:
+            room, _ = find_room(opened, room_id, visitor)
+            if deed.kind is None:
+                answer = resets.request_room(opened, room_id, now, state.settings, actor)
+                if not answer.runs:
+                    codes = sorted(answer.refused.values())
+                    return _asked(
+                        request, room_id, name, visitor, kurs,
+                        refusal(request, codes[0] if codes else "no_recipe"),
+                    )  # fmt: skip
+                hint = "room_reset"
+            else:
+                scope = Scope(room=room_id)
+                if name in OF_A_COURSE:
+                    scope = Scope(course=_course(opened, room, kurs).id)
+                elif deed.kind is OverrideKind.PAUSE:
+                    scope = Scope(site=room.site_id)
+                until = moment_of(bis, now, deed)
+                overrides.say(opened, deed.kind, scope, now, actor, until=until, reason=grund)
+    except overrides.OverrideRefused as refused:
+        return _asked(request, room_id, name, visitor, kurs, refusal(request, refused.code))
+    return RedirectResponse(f"/raum/{room_id}?hinweis={hint}", 303)
+
+
+@router.post("/eingreifen/anhalten")
+def stop(
+    request: Request,
+    visitor: Visitor = Depends(posted),
+    bis: str = Form(""),
+    grund: str = Form(""),
+) -> Response:
+    if not visitor.can(Action.ADMIN):
+        raise HTTPException(403)
+    now = request.app.state.clock()
+    with session(request.app.state.engine) as opened:
+        until = moment_of(bis, now, EVERYWHERE)
+        overrides.say(
+            opened,
+            OverrideKind.PAUSE,
+            Scope(),
+            now,
+            visitor.account.name,
+            until=until,
+            reason=grund,
+        )
+    return RedirectResponse("/eingreifen?hinweis=override_said", 303)
+
+
+@router.post("/eingriff/{override_id}/aufheben")
+def take_back(
+    request: Request, override_id: int, visitor: Visitor = Depends(posted), raum: str = Form("")
+) -> Response:
+    with session(request.app.state.engine) as opened:
+        said = opened.get(Override, override_id) if 0 < override_id < 2**31 else None
+        if said is None or said.site_id not in (None, *visitor.sites):
+            raise HTTPException(404)
+        if not visitor.can(overrides.needs(said)):
+            raise HTTPException(403)
+        overrides.end(opened, override_id, request.app.state.clock(), visitor.account.name)
+        here = find_room(opened, raum, visitor)[0].id if raum else ""
+    back = f"/raum/{here}" if here else "/eingreifen"
+    return RedirectResponse(f"{back}?hinweis=override_ended", 303)
+
+
+def moment_of(said: str, now: datetime, deed: Deed) -> datetime | None:
+    """The chosen end. A choice that was not offered is none: then the end is asked for."""
+    if said not in {value for value, _ in deed.choices} or said == FOREVER:
+        return None
+    if said in HOURS:
+        return now + timedelta(hours=HOURS[said])
+    today = local(now)
+    if said == "evening":
+        return today.replace(hour=22, minute=0, second=0, microsecond=0)
+    if said == "morning":
+        tomorrow = today + timedelta(days=1)
+        return tomorrow.replace(hour=7, minute=0, second=0, microsecond=0)
+    return now + timedelta(days=7)
