@@ -275,8 +275,8 @@ CAUSE = {
     "not_proved": N_("nicht als zurückgesetzt bewiesen"),
     "used_since": N_("nach dem Zurücksetzen benutzt"),
     "no_course": N_("kein Kurs"),
-    "canary_failed": N_("Nacht-Probe fand Spuren"),
-    "canary_stale": N_("Nacht-Probe zu alt"),
+    "canary_failed": N_("Selbsttest nicht bestanden"),
+    "canary_stale": N_("Selbsttest zu alt"),
     "in_maintenance": N_("hier wurde gearbeitet"),
 }
 """Every key of `fleet.readiness.REASONS` in a few words, for counting."""

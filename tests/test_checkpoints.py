@@ -2,17 +2,30 @@
 on, and frozen at its start."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sqlalchemy import Engine
 from sqlmodel import col, select
 
 from fleet import readiness
 from fleet.readiness import limits
+from fleet.readiness.verdict import Candidate, Lesson, Proof, judge_room
 from fleet.settings import Settings
-from inventory import Checkpoint, Course, DeviceState, Point, Readiness, Verdict
+from inventory import (
+    Checkpoint,
+    Course,
+    DeviceKind,
+    DeviceState,
+    Health,
+    Point,
+    Readiness,
+    RunState,
+    Verdict,
+)
 from inventory.db import reading, session
 from tests.room import (
     HOUR,
@@ -30,6 +43,7 @@ from tests.room import (
 
 S = Settings(reset_lead_s=3600, reset_grace_s=120, reset_buffer_s=300)
 DAY = timedelta(days=1)
+START = datetime(2026, 11, 23, 8, tzinfo=UTC)
 
 
 def tick(engine: Engine, now: datetime) -> None:
@@ -149,3 +163,40 @@ def test_a_spare_is_added_where_nothing_can_be_replaced(engine: Engine, now: dat
         status = readiness.room_status(opened, "r1", now, S)
     swaps = [(swap.out, swap.into) for swap in status.swaps]
     assert swaps == [("", "Reserve 9"), ("", "Reserve 10")]
+
+
+MOMENTS = st.integers(-90, 90).map(lambda minutes: START + minutes * MINUTE)
+PROOFS = st.builds(
+    Proof,
+    state=st.sampled_from(list(RunState)),
+    reason=st.just(""),
+    in_time=st.booleans(),
+    looked_at=st.none() | MOMENTS,
+    used_at=st.none() | MOMENTS,
+    clean=st.booleans(),
+)
+
+
+@given(
+    proofs=st.lists(st.none() | PROOFS, min_size=1, max_size=4),
+    previous=st.none() | st.integers(-80, -1).map(lambda minutes: START + minutes * MINUTE),
+)
+def test_ready_at_the_start_means_proved_after_the_last_course_and_unused_since(
+    proofs: list[Proof | None], previous: datetime | None
+) -> None:
+    """I10, its second half."""
+    buffer = 5 * MINUTE
+    devices = [
+        Candidate(str(number), str(number), DeviceKind.LAPTOP, False, Health.OK, "", run=run,
+                  lead=HOUR)
+        for number, run in enumerate(proofs)
+    ]  # fmt: skip
+    judged = judge_room({}, devices, Lesson(START, previous, buffer), START)
+    if judged.verdict is not Verdict.READY:
+        return
+    for run in proofs:
+        assert run is not None
+        assert run.state is RunState.VERIFIED
+        assert run.looked_at is not None
+        assert previous is None or run.looked_at >= previous
+        assert run.used_at is None or run.used_at >= START - buffer
