@@ -31,6 +31,12 @@ class TimedOut(Unreachable):
     code = "timed_out"
 
 
+class Asleep(Unreachable):
+    """It does not answer, but an access point still has it on the Wi-Fi."""
+
+    code = "asleep_wifi"
+
+
 class Denied(DriverError):
     """The device refused our credentials."""
 
@@ -90,6 +96,14 @@ class NoEnd(DriverError):
     """The reset was begun and its end was never heard: nobody knows what happened."""
 
     code = "no_end"
+
+
+@runtime_checkable
+class SeesStations(Protocol):
+    """A driver of access points: which Wi-Fi stations each has, as its last look told."""
+
+    def stations(self, device: str) -> frozenset[str]:
+        """MAC addresses such as aa:bb:cc:dd:ee:ff, empty when that is not told."""
 
 
 class Driver(Protocol):

@@ -15,16 +15,20 @@ from typing import Any, TypeVar
 from agents.clock import Clock
 from agents.credentials import CredentialProblem
 from agents.driver import (
+    Asleep,
     Driver,
     DriverError,
     Garbled,
     Misconfigured,
     MissingCredential,
+    SeesStations,
     TimedOut,
+    Unreachable,
     WrongDevice,
 )
 from agents.facts import clean
 from agents.messages import Facts, Reading, Target
+from agents.presence import Presence
 
 log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -156,11 +160,13 @@ class Poller:
         self._watched: dict[tuple[str, str], _Watch] = {}
         self._heap: list[tuple[float, int, _Watch]] = []
         self._number = count()
+        self._presence = Presence(clock)
         self._tasks: set[asyncio.Task[None]] = set()
 
     def follow(self, site: str, targets: Sequence[Target]) -> None:
         """Watch exactly these devices of the site; those that did not change go on undisturbed."""
         wanted = {target.device: target for target in targets}
+        self._presence.follow(site, targets)
         for key in [key for key in self._watched if key[0] == site]:
             if wanted.get(key[1]) != self._watched[key].target:
                 self._drop(key)
@@ -240,6 +246,7 @@ class Poller:
                 async with lock:
                     self.late[watch.site] += self._clock.monotonic() - meant > watch.every
                     reading, error = await self._look(watch.target)
+                    reading, error = self._present(watch, reading, error)
                     break
         self.polls[watch.site] += 1
         self._note(watch, reading, error)
@@ -252,6 +259,20 @@ class Poller:
             watch.due = min(watch.due, watch.looked + HINTED_S)
         watch.hinted = False
         self._push(watch)
+
+    def _present(
+        self, watch: _Watch, reading: Reading, error: DriverError | None
+    ) -> tuple[Reading, DriverError | None]:
+        """An access point tells whom it has; a device that is silent there is only asleep."""
+        driver, target = self._drivers.get(watch.target.driver), watch.target
+        if error is None and isinstance(driver, SeesStations):
+            self._presence.heard(watch.site, target.device, driver.stations(target.device))
+        sight = self._presence.of(watch.site, target.device)
+        if not isinstance(error, Unreachable) or sight is None:
+            return reading, error
+        asleep = Asleep(f"{sight.by} {sight.at.isoformat(timespec='seconds')}")
+        told = {"problem": asleep.code, "detail": str(asleep)}
+        return reading.model_copy(update=told), asleep
 
     async def _look(self, target: Target) -> tuple[Reading, DriverError | None]:
         began, at = self._clock.monotonic(), self._clock.now()

@@ -68,6 +68,7 @@ def _device_page(
             .order_by(col(Flip.at), col(Flip.id))
         ).all()
         first = _first_heard(opened, device_id, state)
+        sight = _sight(opened, state, visitor)
         runs = opened.exec(
             select(ResetRun, Course, Recipe)
             .join(Recipe, col(Recipe.id) == col(ResetRun.recipe_id))
@@ -109,6 +110,7 @@ def _device_page(
         ],
         strips=[strip(flips, current, now, days, first) for days in (1, 7)],
         first=first,
+        sight=sight,
         changes=list(reversed(flips)),
         runs=[
             (run, course, points(run, used, language, translations(language).gettext))
@@ -121,6 +123,20 @@ def _device_page(
         may_reset=visitor.can(Action.RESET) and recipe is not None,
         may_edit=visitor.can(Action.EDIT),
     )
+
+
+def _sight(
+    opened: Session, state: DeviceState | None, visitor: Visitor
+) -> tuple[Device, datetime] | None:
+    """The access point that still has a sleeping device, and when it said so."""
+    if state is None or state.problem != "asleep_wifi":
+        return None
+    by, _, at = state.detail.partition(" ")
+    try:
+        seen, when = find_device(opened, by, visitor)[0], datetime.fromisoformat(at)
+    except (HTTPException, ValueError):
+        return None
+    return (seen, when) if when.tzinfo else None
 
 
 def _first_heard(opened: Session, device_id: str, state: DeviceState | None) -> datetime | None:

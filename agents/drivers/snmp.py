@@ -114,6 +114,7 @@ class Snmp:
         self._known: dict[str, _Known] = {}
         self._engines = Engines()
         self._acting = Acting(credentials, state / "switched-off")
+        self._stations: dict[str, frozenset[str]] = {}
 
     async def poll(self, target: Target, timeout: timedelta) -> Facts:
         async with self._session(target, timeout) as (options, session):
@@ -153,6 +154,9 @@ class Snmp:
             raise TimedOut from None
         except OSError as error:
             raise Unreachable(f"cannot send: {error.strerror}") from None
+
+    def stations(self, device: str) -> frozenset[str]:
+        return self._stations.get(device, frozenset())
 
     async def act(self, target: Target, order: Order, timeout: timedelta) -> None:
         """Kick, restart or power-cycle, as `agents.snmp.acting.Steps` say; usually nothing."""
@@ -203,6 +207,7 @@ class Snmp:
             session.absent = known.absent
             facts = await self._read(known, session, readings)
             if _identity(readings) == known.identity:
+                self._stations[target.device] = await _stations(known, session)
                 return self._finish(target, known, session, facts)
             known = None
         raise Garbled("the device says something else of itself each time it is asked")
@@ -318,6 +323,20 @@ async def _fetch(
     tables = await session.tables(new_columns, known.rows) if new_columns else {}
     known.rows.update({name: len(column.rows) for name, column in tables.items()})
     readings.add(values, tables)
+
+
+async def _stations(known: _Known, session: Session) -> frozenset[str]:
+    """Who is on the Wi-Fi; empty when the profile names no table for it, or it stays silent."""
+    if known.model.stations is None or known.access_point or session.silent:
+        return frozenset()
+    column = oid(known.model.stations)
+    try:
+        rows = (await session.tables([column], known.rows))[column].rows.values()
+    except (Garbled, Unreachable):
+        return frozenset()
+    return frozenset(
+        value.hex(":") for value in rows if isinstance(value, bytes) and len(value) == 6
+    )
 
 
 def _identity(readings: Readings) -> tuple[str, str]:

@@ -223,6 +223,8 @@ class Profile(_Strict):
     access_points: AccessPoints | None = None
     actions: dict[Literal["kick", "restart"], Action] = {}
     """What may be done to it; nothing, unless somebody has written it down."""
+    stations: OidText | None = None
+    """A column with a row for each Wi-Fi station, whose value is its MAC address."""
 
     @model_validator(mode="before")
     @classmethod

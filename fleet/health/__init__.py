@@ -66,13 +66,14 @@ SUSPICIOUS = frozenset({"host_key_changed", "wrong_device"})
 
 PASSING = {
     "unreachable": "The device does not answer.",
+    "asleep_wifi": "Asleep; an access point still sees it on the Wi-Fi.",
     "timed_out": "The device begins to answer and does not finish in time.",
     "garbled": "The device's answers do not follow the protocol.",
     "refused": "The device refuses to answer.",
     "failed": "Looking at the device fails.",
 }
 MAINTENANCE = "maintenance"
-AWAY = frozenset({"unreachable", "timed_out"})
+AWAY = frozenset({"unreachable", "timed_out", "asleep_wifi"})
 
 REASONS: dict[str, str] = {
     "never_seen": "Nothing was ever heard of this device.",
@@ -180,6 +181,8 @@ def _failing(
     reason = problem or "unreachable"
     if reason not in PASSING and reason not in PERMANENT:
         reason = "failed"
+    if reason == "asleep_wifi":
+        return _sleeping(kind, facts, expected, thresholds)
     if expected is not Expected.IDLE or reason in SUSPICIOUS:
         return Judgement(Health.FAILED, reason)
     resting = _resting(kind, facts, thresholds)
@@ -189,6 +192,17 @@ def _failing(
         # It is there and talks nonsense: not a device that is merely off.
         return Judgement(Health.WARNING, reason)
     return resting
+
+
+def _sleeping(
+    kind: DeviceKind, facts: Mapping[str, Any], expected: Expected, thresholds: Mapping[str, float]
+) -> Judgement:
+    """It is there and cannot be asked: healthy while nobody needs it, else a warning."""
+    resting = _resting(kind, facts, thresholds)
+    if resting.health is not Health.OFF:
+        return resting
+    health = Health.OFF if expected is Expected.IDLE else Health.WARNING
+    return Judgement(health, "asleep_wifi")
 
 
 def _resting(
