@@ -23,7 +23,7 @@ for folder in etc opt usr/local var tmp; do
     mount -t overlay overlay /$folder \
         -o lowerdir=/$folder,upperdir=/mnt/$folder/upper,workdir=/mnt/$folder/work
 done
-for folder in /home /run /dev/shm; do mount -t tmpfs -o mode=755 world $folder; done
+for folder in /home /run /dev/shm /media; do mount -t tmpfs -o mode=755 world $folder; done
 chmod 1777 /dev/shm
 mkdir /mnt/root
 echo ready

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
 from typing import Any
 
 FILES = Path(__file__).parents[1] / "ansible" / "roles" / "room_laptop" / "files"
@@ -25,9 +25,13 @@ STEPS = ["prepare", "lock", "sessions", "unmount", "prints", "network", "home", 
 @contextmanager
 def open_folder() -> Iterator[Path]:
     """A new folder into which the guest can go, unlike pytest's."""
-    with TemporaryDirectory(prefix="raumwart-") as name:
-        Path(name).chmod(0o755)
-        yield Path(name)
+    folder = Path(mkdtemp(prefix="raumwart-"))
+    folder.chmod(0o755)
+    try:
+        yield folder
+    finally:
+        # Python's own removal does not get to the end of what an attacker nests.
+        subprocess.run(["rm", "-rf", folder], check=True)
 
 
 class Machine:

@@ -43,9 +43,9 @@ def remove_foreign(config: Config) -> int:
     removed = 0
     try:
         for name in list(_foreign(config, folder)):
-            found = UUID.search(read_file(name, folder))
-            if found:
-                run("nmcli", "connection", "delete", "uuid", found.group(1).decode("ascii"))
+            uuid = _uuid(name, folder)
+            if uuid:
+                run("nmcli", "connection", "delete", "uuid", uuid)
             remove(name, folder)
             removed += 1
     finally:
@@ -58,15 +58,17 @@ def remove_foreign(config: Config) -> int:
 def _foreign(config: Config, folder: int) -> Iterator[str]:
     kept = {uuid.lower() for uuid in config.kept_connections}
     for name in os.listdir(folder):
-        try:
-            found = UUID.search(read_file(name, folder))
-        except FileNotFoundError:
-            continue
-        except OSError:
-            yield name  # a folder or a link has no business here
-            continue
-        if found is None or found.group(1).decode("ascii").lower() not in kept:
+        if _uuid(name, folder).lower() not in kept:
             yield name
+
+
+def _uuid(name: str, folder: int) -> str:
+    """Empty for what is no profile: a folder or a link has no business there."""
+    try:
+        found = UUID.search(read_file(name, folder))
+    except OSError:
+        return ""
+    return found.group(1).decode("ascii") if found else ""
 
 
 def count_pairings(config: Config) -> int:

@@ -68,7 +68,9 @@ def _begin(
         lock.release()
         if room_launch.as_unit(config_path, job.reset_id, job.max_runtime_s):
             return None
-        return _refusal(job.reset_id, Refusal("no_unit"))
+        end = _refusal(job.reset_id, Refusal("no_unit"))
+        journal.note(job.reset_id, phase="failed", finished_at=_now().isoformat(), end=end)
+        return end
     room_launch.as_session(
         lambda: _perform(config, job, lock),
         job.max_runtime_s,

@@ -1,0 +1,77 @@
+"""A room full of laptops: each a machine of its own, with the role applied and its own sshd."""
+
+import json
+from base64 import b64decode
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from agents.credentials import Credentials
+from agents.drivers.ssh import Ssh
+from agents.messages import Target
+from tests.machine import Machine
+from tests.parts import need
+from tests.test_room_laptop import World
+
+LAYERS = "etc usr/local var"
+PACK = (
+    "for layer in {layers}; do cd /mnt/$layer/upper;"
+    " find . -mindepth 1 \\( -type f -o -type d -o -type l \\) -print0"
+    " | tar --no-recursion --null -T - -rf /mnt/changes.tar --transform s,^./,$layer/,; done;"
+    " tar -C / -rf /mnt/changes.tar home; base64 /mnt/changes.tar"
+)
+
+
+@dataclass
+class Laptop:
+    machine: Machine
+    port: int
+    """The agent's way in."""
+    open_port: int
+    """An sshd without a forced command, for comparisons."""
+
+
+@contextmanager
+def laptops(folder: Path, number: int, *, open_door: bool = False) -> Iterator[list[Laptop]]:
+    """The role is applied once; the other machines get what it changed."""
+    for part in ("sshd", "sudo", "visudo", "tar"):
+        need(part)
+    packed = folder / "changes.tar"
+    with World(folder) as world:
+        (folder / "open_keys").write_text(world.public + "\n")
+        played = world.play()
+        assert "failed=0" in played, played
+        # What the machine writes is lost with it, so its standard output carries the file.
+        packed.write_bytes(b64decode(world.sh(PACK.format(layers=LAYERS))))
+    with ExitStack() as stack, ThreadPoolExecutor(4) as threads:
+
+        def one(_: int) -> Laptop:
+            machine = Machine()
+            stack.callback(machine.close)
+            machine.sh(f"set -e; tar -C / -xf {packed}")
+            port, door = machine.serve(), 0
+            if open_door:
+                keys = f"-o AuthorizedKeysFile={folder / 'open_keys'} -o StrictModes=no"
+                settings = "-f /dev/null -o HostKey=/etc/ssh/ssh_host_ed25519_key"
+                door = machine.serve(f"{settings} {keys} -o UsePAM=no")
+            return Laptop(machine, port, door)
+
+        yield list(threads.map(one, range(number)))
+
+
+def driver_for(folder: Path) -> Ssh:
+    credentials = folder / "credentials"
+    credentials.mkdir()
+    (credentials / "laptop.json").touch(mode=0o600)
+    secret = {"user": "raumwart", "key_file": str(folder / "key")}
+    (credentials / "laptop.json").write_text(json.dumps(secret))
+    return Ssh(Credentials(credentials), folder / "state")
+
+
+def target(laptop: Laptop, number: int) -> Target:
+    return Target(
+        device=f"d{number}", room="r", kind="laptop", driver="ssh", address="127.0.0.1",
+        port=laptop.port, credential="laptop", serial="PF-9",
+    )  # fmt: skip
