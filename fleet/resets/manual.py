@@ -104,7 +104,8 @@ def request(
     in_the_way = or_(
         col(ResetRun.state) != RunState.PLANNED,
         col(ResetRun.course_id).is_(None),
-        and_(literal(not force), col(ResetRun.not_before) <= now),
+        # One of the plan's that is about to be sent; not one that something keeps waiting.
+        and_(literal(not force), col(ResetRun.not_before) <= now, col(ResetRun.reason) == ""),
     )
     if session.exec(open_runs.where(in_the_way)).first():
         raise ResetRefused("already_open")
