@@ -1,5 +1,6 @@
 """Takes what people say by hand: a course now, a course called off, a room blocked, a pause."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -126,18 +127,22 @@ OF_A_COURSE = ("ausfall", "auslassen")
 
 def in_room(session: Session, room: Room, now: datetime) -> list[Override]:
     """What was said by hand that concerns this room, now or later."""
-    found = overrides.in_force(session, now, sites=[room.site_id])
     return [
         one
-        for one in found
+        for one in _in_force(session, now, [room.site_id])
         if (one.room_id == room.id if one.room_id else one.site_id in (None, room.site_id))
-        and not _over(session, one, now)
     ]
 
 
-def _over(session: Session, said: Override, now: datetime) -> bool:
-    course = session.get(Course, said.course_id) if said.course_id is not None else None
-    return said.kind is OverrideKind.CANCEL and (course is None or course.end <= now)
+def _in_force(session: Session, now: datetime, sites: Collection[str]) -> list[Override]:
+    """Without courses called off that would be over by now."""
+    found = overrides.in_force(session, now, sites=sites)
+    off = [one.course_id for one in found if one.kind is OverrideKind.CANCEL]
+    coming: set[int | None] = set()
+    if off:
+        ahead = select(Course.id).where(col(Course.id).in_(off), Course.end > now)
+        coming = set(session.exec(ahead))
+    return [one for one in found if one.kind is not OverrideKind.CANCEL or one.course_id in coming]
 
 
 def offered(visitor: Visitor) -> list[tuple[str, Deed]]:
@@ -156,11 +161,7 @@ def everywhere(
     """All that holds, and the emergency stop."""
     now = request.app.state.clock()
     with reading(request.app.state.engine) as opened:
-        said = [
-            one
-            for one in overrides.in_force(opened, now, sites=visitor.sites)
-            if not _over(opened, one, now)
-        ]
+        said = _in_force(opened, now, visitor.sites)
     return page(
         request, "overrides.html", visitor=visitor, hint=hinweis, said=said, stop=EVERYWHERE,
         may_stop=visitor.can(Action.ADMIN), may_end=may_end(visitor, said),
