@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from dashboards import (
     about,
     calendars,
+    canaries,
     caretaker,
     contacts,
     devices,
@@ -41,6 +42,7 @@ routers = [
     resets.router,
     incidents.router,
     overrides.router,
+    canaries.router,
     reports.router,
     caretaker.router,
     contacts.router,

@@ -15,6 +15,7 @@ from fleet.auth import Visitor, signed_in
 from fleet.readiness import RoomStatus
 from inventory import Course, Device, Readiness, ResetRun, Room, RunState, Site
 from inventory.db import reading
+from inventory.recipes import CANARY
 
 router = APIRouter(default_response_class=HTMLResponse)
 
@@ -88,6 +89,7 @@ def today(
             .where(
                 col(Room.site_id).in_(visitor.sites),
                 col(ResetRun.course_id).is_(None),
+                ResetRun.recipe_id != CANARY,
                 ResetRun.planned_at >= start,
             )
             .order_by(col(ResetRun.planned_at).desc())

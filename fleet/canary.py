@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from typing import Any
 
-from sqlalchemy import Row, and_, exists, func, or_, select
+from sqlalchemy import Row, and_, case, exists, func, or_, select
 from sqlmodel import Session, col
 
 from fleet import resets
@@ -109,32 +109,39 @@ def doubts(session: Session, rooms: Collection[str], now: datetime) -> dict[str,
     The scripts are the same everywhere: where traces survived in one room, every other room is in
     doubt too, until a canary of its own has vanished since.
     """
+    recent = _recent(session, now)
     return {
         stand.room: f"canary_{stand.state}"
-        for stand in stands(session, now)
+        for stand in (_stands(session, recent, now) if recent else ())
         if stand.room in rooms and stand.state in ("failed", "stale")
     }
 
 
 def stands(session: Session, now: datetime) -> list[Stand]:
     """The canary of every room in which a laptop stands."""
+    return _stands(session, _recent(session, now), now)
+
+
+def _stands(session: Session, recent: Iterable[Row[Any]], now: datetime) -> list[Stand]:
     held: dict[str, list[Row[Any]]] = defaultdict(list)
-    for run in _recent(session, now):
+    for run in recent:
         held[run.room_id].append(run)
     survived = max(
         (run.planned_at for runs in held.values() for run in runs if run.reason == "not_clean"),
         default=None,
     )
-    carrying = set(_carrying(session))
-    rooms = session.scalars(
-        select(col(Device.room_id))
+    can_carry = func.max(case((_can_carry(), 1), else_=0))
+    rooms = session.execute(
+        select(col(Device.room_id), can_carry.label("carries"))
         .where(col(Device.kind) == DeviceKind.LAPTOP, col(Device.service) == Service.ACTIVE)
-        .distinct()
+        .group_by(col(Device.room_id))
         .order_by(col(Device.room_id))
     )
     return [
-        _stand(room, held[room], survived, now) if room in carrying else Stand(room, "none")
-        for room in rooms
+        _stand(row.room_id, held[row.room_id], survived, now)
+        if row.carries
+        else Stand(row.room_id, "none")
+        for row in rooms
     ]
 
 
@@ -162,7 +169,7 @@ def _failed(run: Row[Any]) -> bool:
     return ended_badly and run.reason not in NOT_TOUCHED
 
 
-def _recent(session: Session, now: datetime) -> Iterable[Row[Any]]:
+def _recent(session: Session, now: datetime) -> Sequence[Row[Any]]:
     return session.execute(
         select(
             col(Device.room_id),
@@ -174,7 +181,7 @@ def _recent(session: Session, now: datetime) -> Iterable[Row[Any]]:
         .join(Device, col(Device.id) == col(ResetRun.device_id))
         .where(col(ResetRun.recipe_id) == CANARY, col(ResetRun.planned_at) > now - MEMORY)
         .order_by(col(ResetRun.planned_at), col(ResetRun.id))
-    )
+    ).all()
 
 
 def _can_carry() -> Any:
@@ -243,7 +250,7 @@ def _whose_turn(session: Session, room: str, night: datetime, now: datetime) -> 
     )
     taken = exists().where(
         col(ResetRun.device_id) == col(Device.id),
-        col(ResetRun.state) != RunState.DROPPED,
+        col(ResetRun.state).in_((RunState.ORDERED, RunState.ACTED, RunState.VERIFIED)),
         col(ResetRun.course_start) > now,
         exists().where(col(Course.id) == col(ResetRun.course_id), col(Course.cancelled).is_(False)),
     )

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -31,7 +31,7 @@ from fleet.health.judging import (
 from fleet.health.needs import needs_of
 from fleet.resets import apply_outcome
 from fleet.settings import Settings
-from inventory import AgentContact, DeviceState, Site
+from inventory import AgentContact, DeviceState, ResetRun, Site
 from inventory.db import session
 from inventory.upsert import insert, upsert
 
@@ -132,6 +132,7 @@ def _store(
 ) -> None:
     states = load_states(session, devices.keys())
     needs = needs_of(session, now, settings)
+    proofs = _proofs(session, states)
     kept: list[dict[str, Any]] = []
     flips: list[dict[str, Any]] = []
     changed: list[State] = []
@@ -143,14 +144,14 @@ def _store(
                 done.stale += 1
                 continue
             state, keep = fold(state, reading)
+            # After each look: the next one in the batch may not show it any more.
+            if used_since_clean(state, proofs.get(state["clean_run_id"], {})):
+                state = state | {"clean_run_id": None}
             done.stored += 1
             if keep:
                 kept.append(keep)
         if state is None:
             continue
-        used = used_since_clean(state)
-        if used:
-            state = state | {"clean_run_id": None}
         if state is not before:
             flip = settle(device, known, state, verdict(known, state, needs, now, settings), now)
             if flip:
@@ -162,6 +163,17 @@ def _store(
         session.execute(insert(session, inventory.Reading), kept)
     write_flips(session, flips)
     done.kept, done.flips = len(kept), len(flips)
+
+
+def _proofs(session: Session, states: Mapping[str, State]) -> dict[str, dict[str, Any]]:
+    """Reset run → the facts of the look that proved it, for the devices that carry its proof."""
+    runs = {state["clean_run_id"] for state in states.values() if state["clean_run_id"]}
+    if not runs:
+        return {}
+    found = session.execute(
+        select(ResetRun.id, ResetRun.evidence).where(col(ResetRun.id).in_(runs))
+    )
+    return {row.id: row.evidence for row in found}
 
 
 def _contact(session: Session, beats: Collection[Heartbeat], done: Applied) -> None:

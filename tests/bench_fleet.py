@@ -5,6 +5,7 @@ import gzip
 import random
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -18,10 +19,13 @@ from agents.bus_local import LocalBus
 from agents.facts import FACTS, Kind
 from agents.messages import Reading
 from fleet import intake, metrics, readiness, roster
+from fleet.metrics import tally
 from fleet.metrics.devices import device_families
+from fleet.metrics.trust import proof_families
 from fleet.settings import Settings
-from inventory import Course, Device, DeviceKind, Room, Site
+from inventory import Course, Device, DeviceKind, Recipe, ResetRun, Room, RunState, Site
 from inventory.db import migrate, open_engine, reading, session
+from inventory.recipes import BUILT_IN, CANARY
 from tests.conftest import Postgres
 from tests.parts import find
 
@@ -58,7 +62,42 @@ def make(engine: Engine, devices: int) -> None:
         for n in range(rooms):
             start = NOW + timedelta(minutes=n % 600)
             end = start + timedelta(hours=2)
-            opened.add(Course(room_id=f"r{n}", uid="c", start=start, end=end))
+            before = {"start": start - timedelta(days=1), "end": end - timedelta(days=1)}
+            opened.add(Course(id=n + 1, room_id=f"r{n}", uid="c", start=start, end=end))
+            opened.add(Course(id=rooms + n + 1, room_id=f"r{n}", uid="before", **before))
+        opened.add_all(
+            Recipe.model_validate(BUILT_IN[name].model_dump()) for name in ("laptop-reset", CANARY)
+        )
+        opened.flush()
+        opened.bulk_save_objects(_resets(devices))
+    with session(engine) as opened:
+        tally.settle(opened, NOW)  # as retention does every hour
+
+
+def _resets(devices: int) -> Iterator[ResetRun]:
+    """Two proved resets a day for two days on each device, and a canary a night in each room."""
+    for n in range(devices):
+        recipes = ["laptop-reset"] * 4 + [CANARY] * (14 if n % PER_ROOM == 0 else 0)
+        for place, recipe in enumerate(recipes):
+            at = NOW - timedelta(hours=12 * (place % 4) if place < 4 else 24 * (place - 3))
+            yield ResetRun(
+                id=f"{n}-{place}",
+                device_id=f"d{n}",
+                recipe_id=recipe,
+                state=RunState.VERIFIED,
+                planned_at=at,
+                not_before=at,
+                not_after=at,
+                deadline=at,
+                next_try_at=at,
+                ordered_at=at,
+                acted_at=at + timedelta(seconds=20),
+                looked_at=at + timedelta(seconds=30),
+                course_start=at + timedelta(hours=1) if place < 4 else None,
+                course_id=(n // PER_ROOM + 1 + (devices // PER_ROOM if place else 0))
+                if place < 4
+                else None,
+            )
 
 
 def looks(devices: int, at: datetime) -> list[Reading]:
@@ -162,6 +201,9 @@ def bench_region(name: str, engine: Engine, devices: int) -> Iterator[Result]:
     yield f"of a scrape: devices, {what}", timed(read(lambda s: device_families(s, engine))), "s"
     rooms = timed(read(lambda s: readiness.overview(s, NOW, SETTINGS)))
     yield f"of a scrape: readiness of the rooms, {what}", rooms, "s"
+    yield f"of a scrape: counters, {what}", timed(read(tally.totals)), "s"
+    proof = timed(read(lambda s: list(proof_families(s, defaultdict(float), NOW))))
+    yield f"of a scrape: canaries and evidence, {what}", proof, "s"
     intake.rejudge(engine, NOW, SETTINGS)
     yield f"judge all, {what}", timed(lambda: intake.rejudge(engine, NOW, SETTINGS)), "s"
     yield f"rosters, nothing new, {what}", _rosters(engine), "s"

@@ -36,6 +36,7 @@ PAGES = (
     "/raum/ahlendorf-1/statistik",
     "/raum/ahlendorf-1/warum",
     "/stoerungen",
+    "/selbsttest",
     "/meldungen?status=all",
     "/stundenplaene",
     "/stundenplan/ahlendorf-1",

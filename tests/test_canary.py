@@ -138,6 +138,21 @@ def test_a_laptop_that_is_prepared_for_a_course_is_left_alone(engine: Engine) ->
     assert [order.device for order in tick(engine, NIGHT)] == ["r1-l2"]
 
 
+def test_one_that_only_waits_for_its_course_can_carry_it(engine: Engine) -> None:
+    furnish(engine, laptops=1)
+    course = add_course(engine, NIGHT + 9 * HOUR)
+    with session(engine) as opened:
+        opened.add(
+            ResetRun(
+                id="missed", device_id="r1-l1", course_id=course, recipe_id="wipe",
+                course_start=NIGHT + 9 * HOUR, state=RunState.EXPIRED, reason="gap_too_short",
+                planned_at=NIGHT, not_before=NIGHT, not_after=NIGHT, deadline=NIGHT,
+                next_try_at=NIGHT,
+            )
+        )  # fmt: skip
+    assert [order.device for order in tick(engine, NIGHT)] == ["r1-l1"]
+
+
 def test_those_that_answer_come_first(engine: Engine) -> None:
     furnish(engine)
     rooms.change(engine, DeviceState, "r1-l1", reachable=False)

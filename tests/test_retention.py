@@ -210,6 +210,21 @@ def test_counters_never_go_backwards(engine: Engine, now: datetime) -> None:
         assert counters(opened)["results", "north", "laptop", "failed"] == 2
 
 
+def test_a_late_proof_is_counted_as_proof_and_not_as_unknown(engine: Engine, now: datetime) -> None:
+    make_region(engine)
+    with session(engine) as opened:
+        opened.add(run("lost", now - DAY, RunState.UNKNOWN))
+        opened.add(run("done", now - DAY / 2, RunState.VERIFIED, took=20))
+    retention.forget(engine, now)
+    with session(engine) as opened:
+        opened.get_one(ResetRun, "lost").state = RunState.VERIFIED
+    retention.forget(engine, now + DAY)
+    with reading(engine) as opened:
+        told = counters(opened)
+    assert told["results", "north", "laptop", "verified"] == 2
+    assert ("results", "north", "laptop", "unknown") not in told
+
+
 def test_a_reset_in_a_running_course_is_counted(engine: Engine, now: datetime) -> None:
     make_region(engine)
     hour = timedelta(hours=1)

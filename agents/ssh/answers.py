@@ -56,6 +56,7 @@ class Health(_Answer):
     reboot_needed: bool | None = None
     reset_id: Text | None = None
     used_since: bool | None = None
+    script_hash: Hash | None = None
 
 
 class Verified(_Answer):

@@ -1,6 +1,6 @@
 """What one newer report changes in what is known of a device; pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from math import isfinite
 from typing import Any
@@ -16,6 +16,8 @@ Report = Reading | Outcome | Heartbeat
 AHEAD = timedelta(seconds=60)
 """An agent's clock may be ahead of ours by so much; what is further ahead is not believed."""
 KEEP_EVERY = timedelta(hours=1)
+SAME = ("reset_id", "script_hash")
+"""Facts that stay as they were when a reset was proved."""
 CONDITIONS = frozenset(f.name for f in FACTS.values() if f.kind in (Kind.STATE, Kind.LABEL))
 """Facts of which every change is worth a Reading."""
 
@@ -99,14 +101,20 @@ def _conditions(facts: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in facts.items() if name in CONDITIONS}
 
 
-def used_since_clean(state: State) -> bool:
-    """Whether a look that is newer than the proof of a reset saw somebody use the device."""
+def used_since_clean(state: State, proof: Mapping[str, Any]) -> bool:
+    """Whether a look that is newer than the proof of a reset shows that it holds no more: somebody
+    used the device, something else reset it, or it runs other scripts than those that proved it.
+
+    `proof`: the facts of the look that proved it.
+    """
     if state["clean_run_id"] is None or not state["facts_at"]:
         return False
     if state["clean_at"] and state["facts_at"] <= state["clean_at"]:
         return False
     facts = state["facts"]
-    return facts.get("used_since") is True or (facts.get("sessions") or 0) > 0
+    if facts.get("used_since") is True or (facts.get("sessions") or 0) > 0:
+        return True
+    return any(name in facts and facts[name] != proof[name] for name in SAME if name in proof)
 
 
 def clean(facts: dict[str, Any]) -> dict[str, Any]:

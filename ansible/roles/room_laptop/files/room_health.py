@@ -5,6 +5,7 @@ What cannot be told is null, never zero.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -44,6 +45,7 @@ def health(config: Config) -> Dict[str, Any]:
         "reboot_needed": os.path.exists("/run/reboot-required"),
         "reset_id": last["reset_id"] if last else None,
         "used_since": machine.used_since(moment(last["finished_at"])) if last else None,
+        "script_hash": script_hash(),
     }
     facts.update(_memory())
     facts.update(disk())
@@ -169,3 +171,12 @@ def count_updates(config: Config) -> None:
     new = cache.with_suffix(".new")
     new.write_text(json.dumps({"state": state, "updates": len(found), "security": security}))
     new.replace(cache)
+
+
+def script_hash() -> str:
+    """SHA-256 over the scripts as they lie here: what runs, not what was meant to."""
+    total = hashlib.sha256()
+    for path in sorted(Path(__file__).resolve().parent.iterdir()):
+        if path.is_file() and path.suffix in ("", ".py"):
+            total.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return total.hexdigest()

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
-from pathlib import Path
 from typing import Any, Dict, Optional
 
 import room_residue
-from room_health import disk, power
+from room_health import disk, power, script_hash
 from room_machine import machine_for
 from room_network import count_foreign
 from room_settings import alarm_ahead
@@ -81,12 +79,3 @@ def _hash(path: str, owner: Optional[int]) -> Optional[str]:
         return None
     finally:
         os.close(folder)
-
-
-def script_hash() -> str:
-    """SHA-256 over the scripts as they lie here: what runs, not what was meant to."""
-    total = hashlib.sha256()
-    for path in sorted(Path(__file__).resolve().parent.iterdir()):
-        if path.is_file() and path.suffix in ("", ".py"):
-            total.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
-    return total.hexdigest()
