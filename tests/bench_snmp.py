@@ -18,6 +18,9 @@ from agents.drivers.snmp import Snmp
 from agents.messages import Target
 from agents.simulator.snmp import SnmpDevice, V3User
 from agents.snmp.message import Community, Kind, Question, oid
+from tests import snmp_targets
+from tests.snmp_fuzz import Tally, fuzz
+from tests.snmp_targets import user_parts
 
 USER = V3User("raum", "SHA256", "authentisch", "AES128", "verschluesselt")
 DEVICES, AT_ONCE, SECONDS = 40, 40, 3.0
@@ -116,7 +119,29 @@ def bench() -> list[tuple[str, float, str]]:
                 name = f"SNMP v{version}, {model}"
                 results.append((f"{name}, per core", by_core, "polls/s"))
                 results.append((f"{name}, by the clock", by_clock, "polls/s"))
+    results += _fuzzed()
     return results
+
+
+def _fuzzed() -> list[tuple[str, float, str]]:
+    """What the test does with 10,000 spoilt answers, with 100,000; raises when one breaks it."""
+    os.environ["RAUMWART_SECRET_PUBLIC"] = json.dumps({"community": "public"})
+    os.environ["RAUMWART_SECRET_V3"] = json.dumps(user_parts(snmp_targets.USER))
+
+    async def scene() -> Tally:
+        driver = Snmp(Credentials(None), Path(tempfile.gettempdir()))
+        try:
+            return await fuzz(driver, 100_000, 4711)
+        finally:
+            await driver.close()
+
+    tally = asyncio.run(scene())
+    if tally.complaints or tally.unhandled:
+        raise RuntimeError(f"{tally.complaints[:3]} {tally.unhandled[:3]}")
+    return [
+        ("SNMP, spoilt answers taken without harm", tally.answers, "answers"),
+        ("  of their polls, ended with an error of ours", tally.failed / tally.polls, "share"),
+    ]
 
 
 if __name__ == "__main__":

@@ -19,11 +19,12 @@ from tests.snmpsim import free_port, listens
 
 __all__ = ["driver"]
 
+AUTH = {"SHA": "SHA"} | {f"SHA{size}": f"SHA-{size}" for size in (224, 256, 384, 512)}
+PRIV = {"AES128": "AES", "AES192": "AES-192", "AES256": "AES-256"}
 USERS = {
-    "sha256aes256": ("SHA256", "AES256", "SHA-256", "AES-256"),
-    "sha1aes128": ("SHA", "AES128", "SHA", "AES"),
-    "sha1aes256": ("SHA", "AES256", "SHA", "AES-256"),  # the short digest is stretched
-    "sha512aes128": ("SHA512", "AES128", "SHA-512", "AES"),
+    f"{ours}{secret}".lower(): (ours, secret, theirs, hidden)
+    for ours, theirs in AUTH.items()
+    for secret, hidden in PRIV.items()  # where the digest is short, the key is stretched
 }
 
 
@@ -87,6 +88,7 @@ def test_by_community(
 
 @pytest.mark.parametrize("name", USERS)
 def test_by_user(driver: Snmp, snmpd: int, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All pairs of a digest and a cipher."""
     user(monkeypatch, name, *USERS[name][:2])
     facts = look(driver, snmpd, "3", name)
     assert facts["name"] == "lernraum-pc"
@@ -95,10 +97,10 @@ def test_by_user(driver: Snmp, snmpd: int, name: str, monkeypatch: pytest.Monkey
 
 def test_what_snmpd_denies(driver: Snmp, snmpd: int, monkeypatch: pytest.MonkeyPatch) -> None:
     user(monkeypatch, "nobody", "SHA256", "AES128")
-    user(monkeypatch, "sha1aes128", "SHA", "AES128", auth_password="a wrong password")
+    user(monkeypatch, "shaaes128", "SHA", "AES128", auth_password="a wrong password")
     user(monkeypatch, "sha512aes128", "SHA512", "AES128", priv_password="a wrong password")
     user(monkeypatch, "unseen", "SHA256", "AES128")  # may sign in, may see nothing
-    for name in ("nobody", "sha1aes128", "unseen"):
+    for name in ("nobody", "shaaes128", "unseen"):
         with pytest.raises(Denied):
             look(driver, snmpd, "3", name)
     # What cannot be decrypted may be answered or dropped; it is never taken for an answer.

@@ -247,7 +247,7 @@ class Snmp:
         asking = {
             name: at for name in profile.facts if (at := known.chosen.get(name, 0)) is not None
         }
-        while asking:
+        while True:  # once at least: also a device that tells nothing else says who it is
             sources = {name: profile.facts[name][at] for name, at in asking.items()}
             try:
                 await _fetch([*behind, *sources.values()], known, session, readings)
@@ -258,6 +258,8 @@ class Snmp:
             found = {name: fact(name, source, readings) for name, source in sources.items()}
             facts |= {name: value for name, value in found.items() if value is not None}
             asking = {} if session.silent else _learn(known, profile, asking, facts)
+            if not asking:
+                break
         for up in behind:
             _must_be_up(truth(up, readings))
         return facts

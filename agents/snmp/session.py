@@ -16,7 +16,7 @@ MAX_ROWS = 2000
 MAX_PACKETS = 150
 _VARBINDS = 60
 """Asked for per packet: about what fits into one Ethernet frame."""
-_REPEAT = 25
+_REPEAT = 40
 _UNKNOWN_ROWS = 8
 _ATTEMPTS = 3
 _REPORTS = 4
@@ -192,11 +192,11 @@ class Session:
 
 
 def _batch(active: list[_Walk], size: int, most: int) -> tuple[list[_Walk], int]:
-    """As many columns of similar length as fit into one answer, and how many rows of each."""
+    """Columns of similar length side by side, shortest first, and how many rows of each: so the
+    last answer is nearly as full as the first."""
     chunk: list[_Walk] = []
-    for walk in active:
-        rows = min(walk.due, most)
-        if chunk and (len(chunk) + 1) * rows > size:
+    for walk in active[:size]:
+        if chunk and walk.due > 2 * chunk[0].due + 1:
             break
         chunk.append(walk)
     return chunk, max(min(chunk[-1].due, most, size // len(chunk)), 1)

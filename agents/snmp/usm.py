@@ -7,13 +7,16 @@ from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakValueDictionary
 
+from pyasn1.codec.ber import decoder  # type: ignore[import-untyped]
 from pysnmp.carrier.base import AbstractTransportDispatcher
 from pysnmp.entity import config
 from pysnmp.entity.engine import SnmpEngine
 from pysnmp.proto import errind
 from pysnmp.proto.errind import ErrorIndication
+from pysnmp.proto.mpmod.rfc3412 import SNMPv3Message
 from pysnmp.proto.rfc1902 import OctetString
 from pysnmp.proto.secmod.cache import Cache
+from pysnmp.proto.secmod.rfc3414.service import UsmSecurityParameters
 
 from agents.credentials import CredentialProblem, Secret
 from agents.driver import Denied
@@ -47,6 +50,7 @@ _NEVER = 2**40
 _DEVICES = 250
 """That one engine may meet: pysnmp keeps their keys for ever and looks through them all."""
 _IDLE_S = 3600.0
+_WINDOW_S = 150
 
 
 @dataclass(frozen=True)
@@ -128,6 +132,32 @@ class _Sent:
     """Whether the device's engine id was known, or this message was to discover it."""
 
 
+@dataclass(frozen=True)
+class _Clock:
+    """What a device last said of its time, in a message that was signed and read.
+
+    pysnmp sets its own notion of it before it checks the window, and so refuses nothing (RFC 3414,
+    3.2.7b). A signed Report may turn the clock back: a device that lost it must be met again.
+    """
+
+    boots: int
+    seconds: int
+    heard_at: float
+
+    def refuses(self, boots: int, seconds: int, now: float) -> bool:
+        expected = self.seconds + now - self.heard_at
+        return boots < self.boots or (boots == self.boots and seconds < expected - _WINDOW_S)
+
+
+def _stamp(data: bytes) -> tuple[int, int] | None:
+    """Boots and time of a message's sender; None when it is not signed."""
+    message, _ = decoder.decode(data, asn1Spec=SNMPv3Message())
+    if not bytes(message[1][2])[0] & 1:
+        return None
+    security, _ = decoder.decode(bytes(message[2]), asn1Spec=UsmSecurityParameters())
+    return int(security[1]), int(security[2])
+
+
 class Usm:
     """One user's talk with one device."""
 
@@ -137,12 +167,13 @@ class Usm:
         self._engines, self._user, self._context = engines, user, context
         self._sent: dict[int, list[_Sent]] = defaultdict(list)
         self._heard: Heard | None = None
+        self._clock: _Clock | None = None
         self.used = 0.0
         self._meet()
 
     def _meet(self) -> None:
         """Know nothing of the device: the next message discovers it."""
-        self._engine = self._engines.take(self._user)
+        self._engine, self._clock = self._engines.take(self._user), None
         # pysnmp remembers a device by its address: any object will do, ours means "this one".
         self._address = object()
 
@@ -156,6 +187,14 @@ class Usm:
     def open(self, data: bytes) -> Heard | None:
         self._heard = None
         self._engine.receive(self._address, data)
+        if self._heard is None:
+            return None
+        stamp, now = _stamp(data), time.monotonic()
+        report = isinstance(self._heard[1], ErrorIndication)
+        if stamp and not report and self._clock and self._clock.refuses(*stamp, now):
+            return None
+        if stamp:
+            self._clock = _Clock(*stamp, now)
         return self._heard
 
     def _hear(self, *told: Any) -> None:
