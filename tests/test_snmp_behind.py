@@ -1,7 +1,7 @@
 """Access points behind a controller: one address, many devices."""
 
 import asyncio
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -10,6 +10,7 @@ from sqlmodel import Session
 from agents.credentials import Credentials
 from agents.driver import Misconfigured, Unreachable, WrongDevice
 from agents.drivers.snmp import Snmp
+from agents.messages import Order
 from agents.simulator.snmp import SnmpDevice
 from agents.snmp.profile import load
 from fleet.behind import proposed
@@ -205,6 +206,33 @@ clients = { oid = "1.3.6.1.4.1.99999.7.1.5" }
             with pytest.raises(Unreachable, match="does not know"):
                 await own.poll(target(port, options={"access_point": AWAY}), LONG)
         await own.close()
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize("do", ["restart", "kick"])
+def test_what_is_meant_for_one_is_not_done_to_its_controller(
+    driver: Snmp, tmp_path: Path, do: str
+) -> None:
+    moment = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
+    order = Order(
+        id="1.1",
+        site="s",
+        device="d-1",
+        room="r-1",
+        not_before=moment,
+        not_after=moment,
+        steps={"do": do},
+    )
+
+    async def scene() -> None:
+        device = cluster(tmp_path)
+        async with running(device) as (port,):
+            look = target(port, options={"access_point": FIRST})
+            with pytest.raises(Misconfigured, match="controller"):
+                await driver.act(look, order, LONG)
+            assert device.requests == 0
+        await driver.close()
 
     asyncio.run(scene())
 

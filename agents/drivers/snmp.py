@@ -160,8 +160,12 @@ class Snmp:
 
     async def act(self, target: Target, order: Order, timeout: timedelta) -> None:
         """Kick, restart or power-cycle, as `agents.snmp.acting.Steps` say; usually nothing."""
-        if not Steps.of(order).do:
+        do = Steps.of(order).do
+        if not do:
             return
+        if _options(target).access_point and do != "power_cycle":
+            # What the profile names would be done to the controller, and so to all of them.
+            raise Misconfigured(f"{do}: its controller speaks for it, and cannot be told to")
         known = await self.poll(target, min(timeout, _ASK_FIRST))  # is it the right one?
         actions = self._profiles[known["profile"]].actions
         port = str(target.options.get("poe_port", ""))
