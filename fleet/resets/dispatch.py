@@ -230,6 +230,8 @@ def _dues(
         used[one.room_id].append(one)
     bans = loading.bans(session, now)
     present = _present(session, rooms)
+    recipes = {row.Recipe.id: row.Recipe for row in rows}
+    every = {name: ways(recipe) for name, recipe in recipes.items()}
     found = []
     for row in rows:
         automatic = row.requested_by == BY_PLAN
@@ -243,7 +245,7 @@ def _dues(
                 uplink=row.uplink_id,
                 start=row.course_start or row.not_after,
                 share=loading.share(row.required, row.kind, present[row.room_id, row.kind]),
-                ways=ways(row.Recipe),
+                ways=every[row.Recipe.id],
                 tier=row.tier,
                 busy=used[row.room_id],
                 trusted=row.room_id in believed,
