@@ -17,9 +17,20 @@ import pytest
 from agents.credentials import Credentials
 from agents.drivers.snmp import Snmp
 from agents.facts import check_facts
+from agents.simulator.snmp import SnmpDevice
 from agents.snmp.profile import load
-from tests.conformance import USER, Found, communities, from_memory, measure, table, target
+from tests.conformance import (
+    USER,
+    Found,
+    agrees,
+    communities,
+    from_memory,
+    measure,
+    table,
+    target,
+)
 from tests.parts import need
+from tests.snmp_answers import QUANTITIES, Answers
 from tests.snmpsim import serving
 
 README = Path(__file__).parents[1] / "agents" / "README.md"
@@ -151,6 +162,38 @@ def test_nearly_all_health_values_are_found() -> None:
 def test_the_table_in_the_readme_is_what_was_measured() -> None:
     recordings()
     assert table(measured()) in README.read_text(), "run: python -m tests.conformance --write"
+
+
+@pytest.mark.parametrize("name", ["aruba-instant", "ciscowlc_cbw240ac"])
+def test_each_recorded_access_point_tells_its_own_rows(name: str, driver: Snmp) -> None:
+    """Behind a controller: the key's rows of one address against the facts of that device."""
+    folder, key = recordings(), recordings() / "expected" / f"{name}.json"
+
+    async def run() -> tuple[int, int]:
+        compared = clients = 0
+        with communities([name]) as credentials:
+            device = SnmpDevice.from_recording(folder / f"{name}.snmprec", community=name)
+            port = await device.start()
+            whole = target(name, port, credentials[name])
+            listed = await driver.access_points(whole, timedelta(seconds=5))
+            for mac, called in listed:
+                look = target(called, port, credentials[name], access_point=mac)
+                facts = await driver.poll(look, timedelta(seconds=5))
+                row = "".join(f".{octet}" for octet in bytes.fromhex(mac.replace(":", "")))
+                answers = Answers(key, folder / f"{name}.snmprec", part=row)
+                clients += facts["clients"]
+                for fact in QUANTITIES:
+                    if (allowed := answers.allowed(fact)) and fact in facts:
+                        assert agrees(fact, facts[fact], allowed), f"{called}: {fact}, {allowed}"
+                        compared += 1
+            total = (await driver.poll(whole, timedelta(seconds=5)))["clients"]
+            await device.stop()
+        await driver.close()
+        return compared, clients - total
+
+    compared, difference = asyncio.run(run())
+    assert difference == 0  # nobody is counted twice or lost
+    assert compared >= (18 if name == "aruba-instant" else 0)
 
 
 @pytest.fixture
