@@ -33,8 +33,13 @@ def human(name: str, value: Any, language: str, translate: Callable[[str], str])
     if not isinstance(value, int | float):
         if not isinstance(value, list):
             return str(value)
-        return ", ".join(_text(name, str(one), translate) for one in value)
+        return ", ".join(_unbroken(_text(name, str(one), translate)) for one in value)
     return _measure(fact.unit, name, value, language, translate)
+
+
+def _unbroken(line: str) -> str:
+    """ "Toner: 40 %" never ends a line before its number."""
+    return line.replace(": ", ":\u00a0").replace(" %", "\u00a0%")
 
 
 def _text(name: str, value: str, translate: Callable[[str], str]) -> str:

@@ -26,3 +26,12 @@ def test_a_known_model_needs_no_such_word(house: House) -> None:
     with session(house.engine) as opened:
         opened.get_one(DeviceState, DEVICE).facts = {"profile": "epson-projector"}
     assert "noch unbekannt" not in house.browser("anna").get(f"/geraet/{DEVICE}").text
+
+
+def test_details_are_lines_whose_numbers_stay_with_their_names(house: House) -> None:
+    with session(house.engine) as opened:
+        told = {"supplies": ["Black: 40 %", "Drum: 96 %"], "clients_per_network": ["Lernraum: 11"]}
+        opened.get_one(DeviceState, DEVICE).facts = told
+    text = house.browser("anna").get(f"/geraet/{DEVICE}").text
+    assert "Black:\u00a040\u00a0%, Drum:\u00a096\u00a0%" in text
+    assert "Lernraum:\u00a011" in text
