@@ -14,15 +14,17 @@ from agents.messages import Order
 from fleet.resets import loading
 from fleet.resets.gates import GATES, Gate
 from fleet.resets.load import Load, Seat
-from fleet.resets.runs import ORDER_VALID, answer_due, check
+from fleet.resets.orders import make_order
+from fleet.resets.runs import answer_due, check
 from fleet.resets.starts import Decision, Due, decide
 from fleet.resets.ways import way_of, ways
-from fleet.resets.window import Timed, next_start
+from fleet.resets.window import Timed
 from fleet.settings import Settings
 from fleet.timetable import busy, trusted_until
 from inventory import (
     AgentContact,
     Course,
+    CourseKind,
     Device,
     DeviceKind,
     DeviceState,
@@ -83,8 +85,11 @@ def claim(
         gates,
     )
     _note_waiting(session, [one for one in decisions if one.code], rows)
+    kinds = session.scalars(select(CourseKind).order_by(col(CourseKind.id))).all()
     sendable = [
-        (one, _order(rows[one.due.id], one, now, settings)) for one in decisions if not one.code
+        (one, make_order(rows[one.due.id], one, kinds, now, settings))
+        for one in decisions
+        if not one.code
     ]
     taken = _take(session, sendable, rows, now)
     return [order for one, order in sendable if one.due.id in taken]
@@ -106,29 +111,6 @@ def give_back(session: Session, orders: Sequence[Order], now: datetime) -> None:
             reason="",
         )
         .execution_options(synchronize_session=False)
-    )
-
-
-def _order(row: Row[Any], one: Decision, now: datetime, settings: Settings) -> Order:
-    following = next_start(one.due.busy, now)
-    latest = min(row.not_after, now + ORDER_VALID)
-    if following is not None:
-        # A course that was put in since the run was planned.
-        buffer = timedelta(seconds=settings.reset_buffer_s)
-        latest = min(latest, following - buffer - one.way.length)
-    return Order(
-        id=f"{row.id}.{row.attempts + 1}",
-        site=row.site_id,
-        device=row.device_id,
-        room=row.room_id,
-        steps=dict(one.way.steps),
-        not_before=row.not_before,
-        not_after=latest,
-        next_start=following,
-        max_runtime_s=one.way.max_runtime_s,
-        settle_s=one.way.settle_s,
-        plan_rev=row.plan_rev,
-        force=row.forced,
     )
 
 
@@ -207,6 +189,7 @@ def _due_rows(session: Session, due: Sequence[Any], sites: Sequence[str]) -> Seq
             and_(still_so, col(ResetRun.plan_rev) == col(Site.plan_rev)).label("current"),
             col(DeviceState.facts),
             col(DeviceState.facts_at),
+            col(Course.title),
             Recipe,
         )
         .join(Device, col(Device.id) == col(ResetRun.device_id))
