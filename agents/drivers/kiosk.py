@@ -1,8 +1,5 @@
 """Tablets under Fully Kiosk Browser: look, and clear away what a guest left."""
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,7 +14,6 @@ from agents.driver import (
     MissingCredential,
     NoEnd,
     ResetFailed,
-    TimedOut,
     Unreachable,
     WrongDevice,
 )
@@ -25,6 +21,7 @@ from agents.kiosk.info import DeviceInfo
 from agents.kiosk.rest import Complaint, Rest
 from agents.messages import Facts, Order, Target
 from agents.ssh.host_keys import HostKeys
+from agents.web.request import within
 
 _SETTINGS = TypeAdapter(dict[str, Any])
 _CLEAR = {"cookies": "clearCookies", "webstorage": "clearWebstorage", "cache": "clearCache"}
@@ -90,7 +87,7 @@ class Kiosk:
     async def poll(self, target: Target, timeout: timedelta) -> Facts:
         """Battery, screen, kiosk lock, page, disk, memory and identity, in one request."""
         rest = self._rest(target)
-        async with _within(timeout, rest):
+        async with within(timeout, rest.web):
             info = await _info(rest, target)
         facts = info.facts()
         if target.serial:
@@ -103,7 +100,7 @@ class Kiosk:
         facts = await self.poll(target, timeout)
         if wanted:
             rest = self._rest(target)
-            async with _within(timeout, rest):
+            async with within(timeout, rest.web):
                 facts["settings_kept"] = await _kept(rest, wanted)
         return facts
 
@@ -115,7 +112,7 @@ class Kiosk:
         rest = self._rest(target)
         command = ""
         try:
-            async with _within(timeout, rest):
+            async with within(timeout, rest.web):
                 await _info(rest, target)
                 for command, about in commands:
                     await rest.ask(command, **about)
@@ -161,15 +158,3 @@ def _same(wanted: bool | str, told: object) -> bool:
     if isinstance(wanted, bool):
         return str(told).lower() == str(wanted).lower()
     return told is not None and str(told) == wanted
-
-
-@asynccontextmanager
-async def _within(timeout: timedelta, rest: Rest) -> AsyncIterator[None]:
-    seconds = timeout.total_seconds()
-    try:
-        async with asyncio.timeout(seconds):
-            yield
-    except TimeoutError:
-        if rest.heard:
-            raise TimedOut(f"no end within {seconds:g} s") from None
-        raise Unreachable(f"no answer within {seconds:g} s") from None

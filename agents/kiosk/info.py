@@ -1,12 +1,12 @@
 """What `deviceInfo` says, in the words of the facts registry."""
 
 from typing import Annotated
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
 from agents.messages import Facts
+from agents.plausible import between, label, same_page, share
 
 Told = Annotated[float | None, BeforeValidator(lambda value: None if value == "" else value)]
 
@@ -61,14 +61,14 @@ class DeviceInfo(BaseModel):
         """What is told and plausible; the rest is left out."""
         told = {
             **self._identity(),
-            "battery_ratio": _share(self.battery_level, 100),
+            "battery_ratio": share(self.battery_level, 100),
             "plugged": self.plugged if self.is_plugged is None else self.is_plugged,
             "screen_on": self.screen_on,
             "kiosk_locked": self.kiosk_locked,
             "on_start_page": self._on_start_page(),
-            "memory_ratio": _share(self.ram_used_memory, self.ram_total_memory),
-            "wifi_dbm": _within(self.wifi_signal_level, -100, -10),
-            "temperature_c": _within(self.battery_temperature, -40, 100),
+            "memory_ratio": share(self.ram_used_memory, self.ram_total_memory),
+            "wifi_dbm": between(self.wifi_signal_level, -100, -10),
+            "temperature_c": between(self.battery_temperature, -40, 100),
             **self._disk(),
         }
         return {fact: value for fact, value in told.items() if value is not None}
@@ -84,44 +84,21 @@ class DeviceInfo(BaseModel):
             if version
         ]
         return {
-            "serial": _label(self.device_id if hidden else self.serial),
-            "name": _label(self.device_name),
-            "model": _label(self.device_model),
-            "vendor": _label(self.device_manufacturer),
-            "firmware": _label(", ".join(firmware)),
+            "serial": label(self.device_id if hidden else self.serial),
+            "name": label(self.device_name),
+            "model": label(self.device_model),
+            "vendor": label(self.device_manufacturer),
+            "firmware": label(", ".join(firmware)),
         }
 
     def _disk(self) -> Facts:
         free, total = self.internal_storage_free_space, self.internal_storage_total_space
-        share = _share(free, total)
-        if free is None or share is None:
+        left = share(free, total)
+        if free is None or left is None:
             return {}
-        return {"disk_free_bytes": int(free), "disk_ratio": round(1 - share, 4)}
+        return {"disk_free_bytes": int(free), "disk_ratio": round(1 - left, 4)}
 
     def _on_start_page(self) -> bool | None:
         if not self.current_page or not self.start_url:
             return None
-        return _page(self.current_page) == _page(self.start_url)
-
-
-def _page(address: str) -> tuple[str, ...]:
-    """An address without what makes no difference: case of the host, last slash, bare `#`."""
-    try:
-        scheme, host, path, query, fragment = urlsplit(address.strip())
-    except ValueError:
-        return (address,)
-    return scheme.lower(), host.lower(), path.rstrip("/"), query, fragment
-
-
-def _share(part: float | None, whole: float | None) -> float | None:
-    if part is None or not whole or not 0 <= part <= whole < float("inf"):
-        return None
-    return round(part / whole, 4)
-
-
-def _within(value: float | None, low: float, high: float) -> float | None:
-    return value if value is not None and low <= value <= high else None
-
-
-def _label(text: str) -> str | None:
-    return "".join(filter(str.isprintable, text)).strip()[:200] or None
+        return same_page(self.current_page, self.start_url)
