@@ -218,7 +218,7 @@ class FoundHost(Message):
     vendor: Said = ""
     model: Said = ""
     ways: Annotated[list[Name], Field(max_length=16)]
-    """How it answered: snmp, pjlink, ssh, kiosk, printer."""
+    """How it answered: snmp, pjlink, ssh, kiosk, freekiosk, printer."""
     kind: Name = ""
     """The likely kind of device; empty: no idea."""
     driver: Name = ""

@@ -39,6 +39,7 @@ SENTENCES: dict[str, tuple[str, str]] = {
         N_("Der Kiosk-Modus ist gesperrt."),
         N_("Der Kiosk-Modus ist nicht gesperrt."),
     ),
+    "screen_on": (N_("Der Bildschirm ist an."), N_("Der Bildschirm ist aus.")),
     "power": (N_("Das Gerät ist an."), N_("Das Gerät ist nicht an, sondern: {value}.")),
     "input": (N_("Der Eingang stimmt: {value}."), N_("Der Eingang ist falsch: {value}.")),
     "picture_muted": (N_("Das Bild ist zu sehen."), N_("Das Bild ist ausgeblendet.")),

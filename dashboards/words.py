@@ -327,6 +327,9 @@ RECIPE = {
     BUILT_IN["laptop-reset"].name: N_("Laptop: frischer Gast-Ordner, keine Spur vom letzten Gast"),
     BUILT_IN["laptop-canary"].name: N_("Laptop: Selbsttest der Zurücksetzung mit gelegten Spuren"),
     BUILT_IN["tablet-reset"].name: N_("Tablet: Browser geleert, Startseite, Kiosk gesperrt"),
+    BUILT_IN["tablet-start-page"].name: N_(
+        "Tablet: Zwischenspeicher geleert, Startseite; Cookies und Eingaben der Gäste bleiben"
+    ),
     BUILT_IN["projector-ready"].name: N_("Beamer: an, erster HDMI-Eingang, Bild und Ton"),
     BUILT_IN["access-point-check"].name: N_("WLAN-Zugang: läuft, nennt seine Geräte"),
     BUILT_IN["access-point-restart"].name: N_("WLAN-Zugang: neu gestartet, wo er das kann"),

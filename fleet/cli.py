@@ -324,7 +324,11 @@ def demo(
     out.print("The demo is over; nothing keeps running.")
 
 
-PINNED = {"ssh": ("host_keys", 22), "kiosk": ("certificates", 2323)}
+PINNED = {
+    "ssh": ("host_keys", 22),
+    "kiosk": ("certificates", 2323),
+    "freekiosk": ("certificates", 8080),
+}
 """Driver → the file of what its devices showed first, and their usual port."""
 
 

@@ -88,7 +88,7 @@ class Proposal(SQLModel, table=True):
     driver: str = Field(default="", max_length=32)
     port: int | None = Field(default=None, ge=1, le=65535)
     ways: list[Any] = Field(default_factory=list, sa_column=json_column())
-    """How it answered: snmp, pjlink, ssh, kiosk, printer."""
+    """How it answered: snmp, pjlink, ssh, kiosk, freekiosk, printer."""
     first_seen: datetime = Field(sa_column=moment(nullable=False))
     last_seen: datetime = Field(sa_column=moment(nullable=False, index=True))
     decided_at: datetime | None = Field(default=None, sa_column=moment())

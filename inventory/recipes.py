@@ -60,6 +60,12 @@ _TABLET = Recipe(
     },
     expects={"on_start_page": True, "kiosk_locked": True},
 )
+_START_PAGE = Recipe(
+    id="tablet-start-page",
+    name="Tablet: cache emptied, start page; cookies and what guests typed in stay",
+    steps={"clear": ["cache"], "start_page": True},
+    expects={"on_start_page": True, "screen_on": True},
+)
 _PROJECTOR = Recipe(
     id="projector-ready",
     name="Projector: on, first HDMI input, picture and sound",
@@ -93,7 +99,7 @@ _POINT_POWER = Recipe(
 _LOOK_ONLY = Recipe(id=LOOK_ONLY, name="Look only: answers, nothing is done")
 
 _ALL = (
-    *(_LAPTOP, _CANARY, _TABLET, _PROJECTOR),
+    *(_LAPTOP, _CANARY, _TABLET, _START_PAGE, _PROJECTOR),
     *(_POINT_CHECK, _POINT_RESTART, _POINT_POWER, _LOOK_ONLY),
 )
 BUILT_IN = {recipe.id: recipe for recipe in _ALL}

@@ -10,6 +10,7 @@ from typing import Any
 from agents.driver import Denied, DriverError, Garbled, Unreachable, WrongDevice
 from agents.messages import Target
 from agents.simulator import Mood, Simulated
+from agents.simulator.freekiosk import FreeTablet
 from agents.simulator.kiosk import Tablet
 from agents.simulator.pjlink import Projector
 from agents.simulator.snmp import SnmpDevice
@@ -160,5 +161,13 @@ RIGS = [
         credential={"password": SECRET},
         fails=TCP,
         silent=TCP_SILENT,
+    ),
+    Rig(
+        driver="freekiosk",
+        device=lambda folder: FreeTablet("T", SECRET, "https://start.example/", SERIAL),
+        credential={"key": SECRET},
+        fails=TCP,
+        silent=TCP_SILENT,
+        options={"start_page": "https://start.example/"},
     ),
 ]

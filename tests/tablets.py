@@ -13,6 +13,7 @@ import pytest
 from agents.credentials import Credentials
 from agents.drivers.kiosk import Kiosk
 from agents.messages import Order, Target
+from agents.simulator import Simulated
 from agents.simulator.kiosk import Tablet
 
 SECOND = timedelta(seconds=1)
@@ -53,7 +54,7 @@ def tablet(**options: Any) -> Tablet:
 
 
 @asynccontextmanager
-async def running(device: Tablet) -> AsyncIterator[int]:
+async def running(device: Simulated) -> AsyncIterator[int]:
     port = await device.start()
     try:
         yield port

@@ -21,6 +21,7 @@ from agents.discovery.sweep import Manner, Sweeper
 from agents.driver import Driver
 from agents.drivers import DRIVERS
 from agents.messages import Found, FoundHost, Sweep
+from agents.simulator.freekiosk import FreeTablet
 from agents.simulator.kiosk import Tablet
 from agents.simulator.pjlink import Projector
 from agents.simulator.snmp import SnmpDevice
@@ -154,6 +155,7 @@ class TestSweep:
             (open_one, "127.77.0.3", places.pjlink),
             (locked, "127.77.0.4", places.pjlink),
             (tablet, "127.77.0.5", places.fully),
+            (FreeTablet(key="geheim"), "127.77.0.7", places.freekiosk),
         )
         async with AsyncExitStack() as stack:
             for device, host, port in devices:
@@ -165,7 +167,7 @@ class TestSweep:
             outside = await stack.enter_async_context(talker("127.77.0.17", places.ssh, banner))
             said = await swept(order(RANGE, credential="read"), places)
         found = hosts(said)
-        assert sorted(found) == [f"127.77.0.{n}" for n in range(2, 7)]
+        assert sorted(found) == [f"127.77.0.{n}" for n in range(2, 8)]
         assert (found["127.77.0.2"].serial, found["127.77.0.2"].kind) == ("PRN-1", "printer")
         assert not found["127.77.0.2"].proved
         projector = found["127.77.0.3"]
@@ -173,6 +175,8 @@ class TestSweep:
         assert (found["127.77.0.4"].driver, found["127.77.0.4"].name) == ("pjlink", "")
         assert found["127.77.0.4"].port == places.pjlink
         assert (found["127.77.0.5"].kind, found["127.77.0.5"].model) == ("tablet", "Fully Kiosk")
+        free = found["127.77.0.7"]
+        assert (free.kind, free.model, free.driver) == ("tablet", "FreeKiosk", "freekiosk")
         assert found["127.77.0.6"].ways == ["ssh"]
         assert heard == [b""]
         assert outside == []

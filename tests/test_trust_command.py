@@ -10,7 +10,11 @@ from tests.test_snmp_commands import fleet, region
 
 @pytest.mark.parametrize(
     ("driver", "file", "kind"),
-    [("ssh", "host_keys", "ssh-ed25519"), ("kiosk", "certificates", "x509")],
+    [
+        ("ssh", "host_keys", "ssh-ed25519"),
+        ("kiosk", "certificates", "x509"),
+        ("freekiosk", "certificates", "x509"),
+    ],
 )
 def test_the_old_key_is_forgotten(tmp_path: Path, driver: str, file: str, kind: str) -> None:
     region(tmp_path, 4711, driver)

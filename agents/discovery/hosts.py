@@ -26,6 +26,10 @@ KINDS = (
 """What a device that tells this fact probably is; the first that fits."""
 
 
+KIOSKS = {"Fully Kiosk": ("kiosk", ports.FULLY), "FreeKiosk": ("freekiosk", ports.FREEKIOSK)}
+"""What a tablet's page names → the driver for it, and its usual port."""
+
+
 class NoCredential(Exception):
     """The credential that the centre names is not on this machine."""
 
@@ -88,8 +92,8 @@ class Asker:
         page = await ports.kiosk_page(address, port, self._answer_s)
         if page is None:
             return None
-        # Only Fully Kiosk has a driver yet by this name; whichever it is, it is a tablet.
-        return _host(address, "kiosk", "tablet", {"model": page}, port, ports.FULLY)
+        driver, usual = KIOSKS[page]
+        return _host(address, driver, "tablet", {"model": page}, port, usual)
 
     async def _ssh(self, address: str) -> FoundHost | None:
         await self._pace.turn()

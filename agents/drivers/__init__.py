@@ -1,6 +1,7 @@
 """The drivers, in one table you can grep."""
 
 from agents.driver import Driver
+from agents.drivers.freekiosk import FreeKiosk
 from agents.drivers.kiosk import Kiosk
 from agents.drivers.ping import Ping
 from agents.drivers.pjlink import Pjlink
@@ -13,4 +14,5 @@ DRIVERS: dict[str, type[Driver]] = {
     "ssh": Ssh,
     "pjlink": Pjlink,
     "kiosk": Kiosk,
+    "freekiosk": FreeKiosk,
 }

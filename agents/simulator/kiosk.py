@@ -1,18 +1,15 @@
 """A tablet under Fully Kiosk Browser: a small HTTP server, and what guests leave behind."""
 
-import asyncio
-import json
 import ssl
 import time
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
 
 from agents.simulator import Mood
-from agents.simulator.tcp import TcpDevice
+from agents.simulator.http import Asked, HttpDevice, Said
 
 
-class Tablet(TcpDevice):
+class Tablet(HttpDevice):
     """A simulated tablet.
 
     Change it while it runs: `browse(url)` is a guest; `faults["clearCache"] = "text"` makes a
@@ -68,25 +65,8 @@ class Tablet(TcpDevice):
         self.cache += 5
         self.webview_history += 1
 
-    async def session(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while True:
-            request = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-            first, *lines = request.split("\r\n")
-            headers = {
-                key.strip().lower(): value.strip()
-                for key, _, value in (line.partition(":") for line in lines)
-            }
-            body = await reader.readexactly(int(headers.get("content-length", 0)))
-            query = urlsplit(first.split(" ")[1]).query
-            asked = dict(parse_qsl(query)) | dict(parse_qsl(body.decode()))
-            text = json.dumps(self._answer(asked)).encode()
-            head = (
-                "HTTP/1.1 200 OK\r\nContent-Type: application/json; charset=utf-8\r\n"
-                f"Content-Length: {len(text)}\r\n\r\n"
-            )
-            await self.send(reader, writer, head.encode() + text)
-            if headers.get("connection", "").lower() == "close":
-                return
+    def answer(self, asked: Asked) -> Said:
+        return Said(self._answer(asked.query | asked.form()))
 
     def _answer(self, asked: dict[str, str]) -> dict[str, Any]:
         denied = self.mood is Mood.DENIED
