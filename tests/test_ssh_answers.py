@@ -74,10 +74,29 @@ def test_what_is_not_ssh(
 ) -> None:
     with a_raw_server(talk) as port:
         desk = Desk(tmp_path, port, user="u", password="p")
-        with pytest.raises(error) as caught:
-            desk.poll(timedelta(seconds=2) if error is TimedOut else AMPLE)
-        assert type(caught.value) is error
-        asyncio.run(desk.driver.close())
+        try:
+            with pytest.raises(error) as caught:
+                desk.poll(timedelta(seconds=2) if error is TimedOut else AMPLE)
+            assert type(caught.value) is error
+        finally:
+            asyncio.run(desk.driver.close())
+    no_threads_left()
+
+
+def test_the_deadline_is_told_as_one_however_late_it_is_noticed(tmp_path: Path) -> None:
+    """A busy machine looks at its clocks late and in any order."""
+    with a_raw_server(_drip) as port:
+        desk = Desk(tmp_path, port, user="u", password="p")
+
+        async def poll_while_busy() -> None:
+            polling = asyncio.create_task(desk.driver.poll(desk.target, timedelta(seconds=0.4)))
+            await asyncio.sleep(0.05)
+            time.sleep(1.2)  # noqa: ASYNC251 nothing else gets its turn
+            with pytest.raises(TimedOut):
+                await polling
+            await desk.driver.close()
+
+        asyncio.run(poll_while_busy())
     no_threads_left()
 
 

@@ -1,7 +1,8 @@
 """One conversation with a laptop over SSH, held in a thread and ended from any other.
 
 paramiko blocks, and its time limits do not bound every wait (opening a channel, starting a
-command). So the socket is shut down at the deadline from outside, which ends all of them.
+command). So the socket is shut down at the deadline from outside, which ends all of them. Its own
+limits only ever come later: two clocks that strike at once would tell different reasons.
 """
 
 import io
@@ -39,6 +40,8 @@ MAX_OUTPUT = 1 << 20
 """Bytes of output that a device may say in one conversation."""
 MAX_GREETING = 1 << 17
 """Bytes that it may say before the connection is encrypted."""
+LATER_S = 60.0
+"""How much later than our deadline paramiko's own come; what they tell would be nonsense."""
 RSA = ("rsa-sha2-512", "rsa-sha2-256")
 
 # paramiko logs every failed handshake with a traceback; we report each failure ourselves.
@@ -91,9 +94,6 @@ class Session:
     def _hang_up(self) -> None:
         """The thread that reads the socket closes it: its number is not reused meanwhile."""
         self.abort()
-        if self._transport:
-            # Its timer would outlive a failed handshake as a thread of its own.
-            self._transport.packetizer.complete_handshake()
         if self._transport and self._transport.is_alive():
             self._transport.join(1.0)
         elif self._wire:
@@ -140,12 +140,14 @@ class Session:
         self._transport = transport
         transport.set_log_channel(WIRE_LOG)
         transport.daemon = True
-        transport.banner_timeout = transport.handshake_timeout = seconds
-        transport.auth_timeout = transport.channel_timeout = seconds
+        later = seconds + LATER_S
+        transport.banner_timeout = transport.auth_timeout = transport.channel_timeout = later
+        # Its timer of the handshake is a thread that may outlive the connection; ours suffices.
+        vars(transport.packetizer)["start_handshake"] = lambda timeout: None
         pinned = self._host_keys.find(self._target.address, self._port)
         if pinned:
             _prefer(transport, pinned[0])
-        transport.start_client(timeout=seconds)
+        transport.start_client(timeout=later)
         self._wire.limit = 2 * MAX_OUTPUT
 
     def _sign_in(self) -> None:
