@@ -21,6 +21,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
 from jinja2.runtime import Context
 
 from dashboards import reasons, units, words
+from dashboards.places import ADDRESSES
 from fleet.auth import Action, Visitor
 
 HERE = Path(__file__).parent
@@ -97,7 +98,7 @@ def environment(language: str) -> Environment:
     )
     texts = translations(language)
     made.install_gettext_translations(texts, newstyle=True)  # type: ignore[attr-defined]
-    made.globals.update(asset=asset, words=words, languages=LANGUAGES)
+    made.globals.update(asset=asset, words=words, languages=LANGUAGES, further=ADDRESSES)
     made.filters.update(_time_filters(language))
     made.filters["number"] = lambda value: format_decimal(value, locale=language)
     made.filters["fact"] = lambda value, name: units.human(name, value, language, texts.gettext)

@@ -36,6 +36,7 @@ PAGES = (
     "/raum/ahlendorf-1/statistik",
     "/raum/ahlendorf-1/warum",
     "/stoerungen",
+    "/mehr",
     "/selbsttest",
     "/meldungen?status=all",
     "/stundenplaene",

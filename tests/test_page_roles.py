@@ -3,6 +3,7 @@
 import pytest
 from sqlmodel import select
 
+from dashboards.places import PLACES
 from inventory import (
     Device,
     Report,
@@ -149,3 +150,13 @@ def test_the_label_carries_the_address_of_the_form(house: House) -> None:
     assert "QR-Code mit der Adresse https://raumwart.example/m/ahlendorf1beamer1" in text
     assert '<svg class="qr"' in text or 'class="qr"' in text
     assert "Telefon 0123 456 78" in text
+
+
+def test_more_leads_only_to_what_one_may_see(house: House) -> None:
+    for name in ("anna", "ida", "karim", "vera"):
+        browser = house.browser(name)
+        page = browser.get("/mehr").text
+        assert ("/kontakte" in page) == (name in ("anna", "ida"))
+        for address, *_ in PLACES:
+            shown = f'href="{address}"' in page
+            assert not shown or browser.get(address).status_code == 200, (name, address)

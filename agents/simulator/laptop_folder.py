@@ -122,7 +122,7 @@ class LaptopFolder:
     def _drain(self, seconds: float) -> None:
         change = seconds / BATTERY_S * (2 if self._plugged else -1)
         self._battery = min(max(self._battery + change, 0.0), 1.0)
-        if self._battery < 0.15:
+        if self._battery < 0.45:
             self._plugged = True  # somebody puts it back into the cart
 
     def _last_reset(self) -> tuple[str | None, bool | None]:

@@ -263,7 +263,7 @@ def _least(wanted: int) -> int:
     return ceil(limits.LEAST_SHARE * wanted)
 
 
-def fitness(  # noqa: PLR0911 (a list of questions, the first answer counts)
+def fitness(
     device: Candidate, lesson: Lesson | None, now: datetime
 ) -> tuple[Fitness, Reason | None]:
     """Whether the course can use the device, and if not, why."""
@@ -279,17 +279,26 @@ def fitness(  # noqa: PLR0911 (a list of questions, the first answer counts)
         return no("reported_broken")
     if device.health is Health.UNKNOWN:
         return no("device_unknown", device.health_reason, Fitness.UNKNOWN)
-    if _runs_empty(device, lesson, now):
-        return no("battery_low")
+    how, reset = _reset_fitness(device, lesson, now)
+    if reset:
+        return no(*reset, how=how)
+    # Graver first: an unproved reset cannot be put right with a power supply.
+    return no("battery_low") if _runs_empty(device, lesson, now) else (how, None)
+
+
+def _reset_fitness(
+    device: Candidate, lesson: Lesson | None, now: datetime
+) -> tuple[Fitness, tuple[str, str] | None]:
+    """The same by its resets alone; the code and detail of what is wrong, if anything."""
     if device.lead is None or lesson is None or lesson.unseen or proved(device, lesson, now):
         return Fitness.USABLE, None
     if under_way(device, lesson, now):
         if device.run and device.run.reason:
-            return no("reset_again", device.run.reason, Fitness.UNKNOWN)
+            return Fitness.UNKNOWN, ("reset_again", device.run.reason)
         return Fitness.PENDING, None
     if _not_yet_planned(device, device.lead, lesson, now):
         return Fitness.PENDING, None
-    return no(*_unproved(device.run, lesson))
+    return Fitness.UNFIT, _unproved(device.run, lesson)
 
 
 def _runs_empty(device: Candidate, lesson: Lesson | None, now: datetime) -> bool:
