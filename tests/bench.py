@@ -6,7 +6,7 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
-PARTS = ("fleet", "pages", "ping", "snmp", "ssh", "resets", "pjlink_kiosk", "region")
+PARTS = ("fleet", "pages", "ping", "snmp", "ssh", "resets", "resets_plan", "pjlink_kiosk", "region")
 
 
 def main(chosen: list[str]) -> None:
