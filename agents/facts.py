@@ -129,6 +129,7 @@ _ALL = (
     Fact("on_start_page", Kind.STATE, "bool", "Shows its start page"),
     Fact("settings_kept", Kind.STATE, "bool", "The settings are those of the reset"),
     Fact("wifi_dbm", Kind.GAUGE, "dbm", "Wi-Fi signal at the device"),
+    Fact("report_age_s", Kind.GAUGE, "s", "Time since the device last reported to its server"),
     Fact("sessions", Kind.GAUGE, "", "People signed in"),
     Fact("failed_units", Kind.GAUGE, "", "System services that failed"),
     Fact("updates", Kind.GAUGE, "", "Updates waiting"),

@@ -278,6 +278,7 @@ FACT = {
     "settings_kept": N_("Einstellungen wie vorgesehen"),
     "on_start_page": N_("Zeigt die Startseite"),
     "wifi_dbm": N_("WLAN-Signal"),
+    "report_age_s": N_("Letzte Meldung an den Verwaltungsserver vor"),
     "sessions": N_("Angemeldete Personen"),
     "failed_units": N_("Ausgefallene Dienste"),
     "updates": N_("Offene Updates"),
@@ -329,6 +330,9 @@ RECIPE = {
     BUILT_IN["tablet-reset"].name: N_("Tablet: Browser geleert, Startseite, Kiosk gesperrt"),
     BUILT_IN["tablet-start-page"].name: N_(
         "Tablet: Zwischenspeicher geleert, Startseite; Cookies und Eingaben der Gäste bleiben"
+    ),
+    BUILT_IN["tablet-configuration"].name: N_(
+        "Tablet: Konfiguration neu geholt, Kiosk gesperrt; was Gäste hinterließen, bleibt"
     ),
     BUILT_IN["projector-ready"].name: N_("Beamer: an, erster HDMI-Eingang, Bild und Ton"),
     BUILT_IN["access-point-check"].name: N_("WLAN-Zugang: läuft, nennt seine Geräte"),

@@ -328,6 +328,7 @@ PINNED = {
     "ssh": ("host_keys", 22),
     "kiosk": ("certificates", 2323),
     "freekiosk": ("certificates", 8080),
+    "headwind": ("certificates", 443),
 }
 """Driver → the file of what its devices showed first, and their usual port."""
 

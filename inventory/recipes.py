@@ -66,6 +66,13 @@ _START_PAGE = Recipe(
     steps={"clear": ["cache"], "start_page": True},
     expects={"on_start_page": True, "screen_on": True},
 )
+_CONFIGURATION = Recipe(
+    id="tablet-configuration",
+    name="Tablet: configuration fetched anew, locked to the kiosk; what guests left stays",
+    steps={"refresh": True},
+    expects={"kiosk_locked": True, "report_age_s": {"max": 600}},
+    settle_s=60,
+)
 _PROJECTOR = Recipe(
     id="projector-ready",
     name="Projector: on, first HDMI input, picture and sound",
@@ -99,7 +106,7 @@ _POINT_POWER = Recipe(
 _LOOK_ONLY = Recipe(id=LOOK_ONLY, name="Look only: answers, nothing is done")
 
 _ALL = (
-    *(_LAPTOP, _CANARY, _TABLET, _START_PAGE, _PROJECTOR),
+    *(_LAPTOP, _CANARY, _TABLET, _START_PAGE, _CONFIGURATION, _PROJECTOR),
     *(_POINT_CHECK, _POINT_RESTART, _POINT_POWER, _LOOK_ONLY),
 )
 BUILT_IN = {recipe.id: recipe for recipe in _ALL}

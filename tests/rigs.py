@@ -11,6 +11,7 @@ from agents.driver import Denied, DriverError, Garbled, Unreachable, WrongDevice
 from agents.messages import Target
 from agents.simulator import Mood, Simulated
 from agents.simulator.freekiosk import FreeTablet
+from agents.simulator.headwind import Managed, MdmServer
 from agents.simulator.kiosk import Tablet
 from agents.simulator.pjlink import Projector
 from agents.simulator.snmp import SnmpDevice
@@ -81,6 +82,8 @@ class Rig:
     serial: str = SERIAL
     patience_s: float = 0.5
     """Enough to notice silence; a healthy device needs less."""
+    every_s: float = 60.0
+    """0: what was heard at one poll must not serve the next."""
 
     def target(self, port: int) -> Target:
         return Target(
@@ -93,6 +96,7 @@ class Rig:
             credential="rig" if self.credential else "",
             serial=self.serial,
             options=self.options,
+            every_s=self.every_s,
         )
 
     def secret(self) -> str:
@@ -169,5 +173,14 @@ RIGS = [
         fails=TCP,
         silent=TCP_SILENT,
         options={"start_page": "https://start.example/"},
+    ),
+    Rig(
+        driver="headwind",
+        device=lambda folder: MdmServer("fleet", SECRET, [Managed("h1", SERIAL)]),
+        credential={"user": "fleet", "password": SECRET},
+        fails=TCP,
+        silent=TCP_SILENT,
+        options={"tls": False, "number": "h1"},
+        every_s=0.0,
     ),
 ]

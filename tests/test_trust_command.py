@@ -14,6 +14,7 @@ from tests.test_snmp_commands import fleet, region
         ("ssh", "host_keys", "ssh-ed25519"),
         ("kiosk", "certificates", "x509"),
         ("freekiosk", "certificates", "x509"),
+        ("headwind", "certificates", "x509"),
     ],
 )
 def test_the_old_key_is_forgotten(tmp_path: Path, driver: str, file: str, kind: str) -> None:

@@ -2,6 +2,7 @@
 
 from agents.driver import Driver
 from agents.drivers.freekiosk import FreeKiosk
+from agents.drivers.headwind import Headwind
 from agents.drivers.kiosk import Kiosk
 from agents.drivers.ping import Ping
 from agents.drivers.pjlink import Pjlink
@@ -15,4 +16,5 @@ DRIVERS: dict[str, type[Driver]] = {
     "pjlink": Pjlink,
     "kiosk": Kiosk,
     "freekiosk": FreeKiosk,
+    "headwind": Headwind,
 }
