@@ -4,13 +4,16 @@ import asyncio
 import hashlib
 import random
 import socket
+import time
 from functools import lru_cache
 from pathlib import Path
 from typing import cast
 
 from agents.simulator import Mood
 from agents.simulator.snmp_codec import (
+    SET,
     Malformed,
+    Request,
     Tree,
     answer,
     from_text,
@@ -20,6 +23,7 @@ from agents.simulator.snmp_codec import (
     wrap,
 )
 from agents.simulator.snmp_models import MODELS, Life
+from agents.simulator.snmp_set import Writes
 from agents.simulator.snmp_usm import Refusal, V3Engine, V3User
 
 __all__ = ["MODELS", "SnmpDevice", "V3User"]
@@ -75,6 +79,10 @@ class SnmpDevice:
         """Packets received, answered or not."""
         name = hashlib.sha256(f"{life.seed}/{life.serial}".encode()).digest()[:8]
         self.engine = V3Engine(v3, b"\x80\x00\xff\xff\x05" + name) if v3 else None
+        self.writes = Writes("", ())
+        self.boot_s = 0.5
+        """How long it is silent when it starts anew."""
+        self._silent_until = 0.0
         self._random = random.Random(life.seed)
         self._mood = Mood.OK
         self._port = 0
@@ -124,10 +132,14 @@ class SnmpDevice:
         self._transport, self._port = None, 0
         await asyncio.sleep(0)  # the loop closes the socket on its next turn
 
+    def take_writes(self, community: str, *places: str, restart: str = "") -> None:
+        """From now on: who knows this community, or the v3 user, may write what begins so."""
+        self.writes = Writes(community, places, restart)
+
     def reply(self, data: bytes) -> bytes | None:
         """The answer to one packet; None is silence."""
         self.requests += 1
-        if self._mood in (Mood.HANG, Mood.OFF):
+        if self._mood in (Mood.HANG, Mood.OFF) or time.monotonic() < self._silent_until:
             return None
         if self._mood is Mood.GARBAGE:
             return self._random.randbytes(self._random.randint(1, 200))
@@ -144,11 +156,22 @@ class SnmpDevice:
         if version == 3:
             return self._right_v3(data, life)
         _, community, at = take(message, at)
-        if community != self.community or version not in (0, 1) or self._mood is Mood.DENIED:
+        writer = community == self.writes.community != b""
+        known = writer or community == self.community
+        if not known or version not in (0, 1) or self._mood is Mood.DENIED:
             return None
         request = read_request(message[at:])
-        pdu = answer(self.tree, request, life, v1=version == 0, limit=_FRAME)
+        pdu = self._pdu(request, life, v1=version == 0, writer=writer)
         return pdu and wrap(0x30, message[:at] + pdu)
+
+    def _pdu(self, request: Request, life: Life, *, v1: bool, writer: bool) -> bytes | None:
+        if request.kind != SET:
+            return answer(self.tree, request, life, v1=v1, limit=_FRAME)
+        pdu, restarts = self.writes.answer(self.tree, request, life, v1=v1, allowed=writer)
+        if restarts:
+            life.restart()
+            self._silent_until = time.monotonic() + self.boot_s
+        return pdu
 
     def _right_v3(self, data: bytes, life: Life) -> bytes | None:
         if self.engine is None:
@@ -159,7 +182,7 @@ class SnmpDevice:
             number, context, pdu = self.engine.open(data)
         except Refusal as refusal:
             return bytes(refusal.args[0])
-        response = answer(self.tree, read_request(pdu), life, v1=False, limit=_FRAME)
+        response = self._pdu(read_request(pdu), life, v1=False, writer=True)
         return response and self.engine.seal(number, context, response)
 
 

@@ -3,8 +3,9 @@
 from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
-GET, GET_NEXT, RESPONSE, GET_BULK, REPORT = 0xA0, 0xA1, 0xA2, 0xA5, 0xA8
+GET, GET_NEXT, RESPONSE, SET, GET_BULK, REPORT = 0xA0, 0xA1, 0xA2, 0xA3, 0xA5, 0xA8
 NO_SUCH_OBJECT, NO_SUCH_INSTANCE, END_OF_VIEW = b"\x80\x00", b"\x81\x00", b"\x82\x00"
 TOO_BIG, NO_SUCH_NAME = 1, 2
 
@@ -114,6 +115,8 @@ class Request:
     second: int
     """Max-repetitions of a GETBULK."""
     names: list[bytes]
+    values: list[bytes]
+    """As they came, each with its tag: what a SET wants."""
 
 
 def read_request(data: bytes) -> Request:
@@ -122,17 +125,26 @@ def read_request(data: bytes) -> Request:
     first, at = whole(body, at)
     second, at = whole(body, at)
     _, binds, _ = take(body, at)
-    names, at = [], 0
+    names, values, at = [], [], 0
     while at < len(binds):
         _, bind, at = take(binds, at)
-        tag, name, _ = take(bind, 0)
+        tag, name, after = take(bind, 0)
         if tag != 6:
             raise Malformed
         names.append(name)
-    return Request(kind, number, first, second, names)
+        values.append(bind[after:])
+    return Request(kind, number, first, second, names, values)
 
 
 Value = bytes | Callable[["object"], bytes]
+
+
+class Living(Protocol):
+    """One device among those that share a tree."""
+
+    @property
+    def written(self) -> dict[bytes, Value]:
+        """What differs from the tree since somebody wrote it: name → value."""
 
 
 class Tree:
@@ -147,7 +159,7 @@ class Tree:
     def __len__(self) -> int:
         return len(self._ids)
 
-    def get(self, name: bytes, life: object) -> bytes | None:
+    def get(self, name: bytes, life: Living) -> bytes | None:
         at = self._places.get(name)
         return None if at is None else self._value(at, life)
 
@@ -156,15 +168,15 @@ class Tree:
         at = self._places.get(name)
         return at + 1 if at is not None else bisect_right(self._ids, unpack(name))
 
-    def at(self, place: int, life: object) -> tuple[bytes, bytes]:
+    def at(self, place: int, life: Living) -> tuple[bytes, bytes]:
         return self._names[place], self._value(place, life)
 
-    def _value(self, place: int, life: object) -> bytes:
-        value = self._values[place]
+    def _value(self, place: int, life: Living) -> bytes:
+        value = life.written.get(self._names[place], self._values[place])
         return value if isinstance(value, bytes) else value(life)
 
 
-def answer(tree: Tree, request: Request, life: object, *, v1: bool, limit: int) -> bytes | None:
+def answer(tree: Tree, request: Request, life: Living, *, v1: bool, limit: int) -> bytes | None:
     """The response PDU, or None for what an agent ignores."""
     if request.kind == GET:
         found = [(name, tree.get(name, life)) for name in request.names]
@@ -177,7 +189,7 @@ def answer(tree: Tree, request: Request, life: object, *, v1: bool, limit: int) 
     if v1:
         for at, (_, value) in enumerate(found):
             if value is None or value[0] == 0x46:
-                return _response(request, NO_SUCH_NAME, at + 1, _echo(request))
+                return refuse(request, NO_SUCH_NAME, at + 1)
     missing = NO_SUCH_INSTANCE if request.kind == GET else END_OF_VIEW
     binds = b"".join(_bind(name, value or missing) for name, value in found)
     if len(binds) > limit:
@@ -185,12 +197,12 @@ def answer(tree: Tree, request: Request, life: object, *, v1: bool, limit: int) 
     return _response(request, 0, 0, binds)
 
 
-def _next(tree: Tree, name: bytes, life: object) -> tuple[bytes, bytes | None]:
+def _next(tree: Tree, name: bytes, life: Living) -> tuple[bytes, bytes | None]:
     place = tree.after(name)
     return tree.at(place, life) if place < len(tree) else (name, None)
 
 
-def _bulk(tree: Tree, request: Request, life: object, limit: int) -> bytes:
+def _bulk(tree: Tree, request: Request, life: Living, limit: int) -> bytes:
     once = max(min(request.first, len(request.names)), 0)
     binds, size = [], 0
     for name in request.names[:once]:
@@ -215,8 +227,16 @@ def _bind(name: bytes, value: bytes) -> bytes:
     return wrap(0x30, wrap(6, name) + value)
 
 
-def _echo(request: Request) -> bytes:
-    return b"".join(_bind(name, b"\x05\x00") for name in request.names)
+def refuse(request: Request, error: int, place: int) -> bytes:
+    """`place`: which of what was asked for is at fault, from 1."""
+    echo = b"".join(_bind(name, b"\x05\x00") for name in request.names)
+    return _response(request, error, place, echo)
+
+
+def grant(request: Request) -> bytes:
+    """The answer to a SET that was done."""
+    binds = zip(request.names, request.values, strict=True)
+    return _response(request, 0, 0, b"".join(_bind(name, value) for name, value in binds))
 
 
 def _response(request: Request, error: int, index: int, binds: bytes) -> bytes:

@@ -15,6 +15,7 @@ from agents.simulator.snmp_codec import (
     gauge,
     octets,
     oid,
+    pack,
     signed,
     ticks,
 )
@@ -22,14 +23,19 @@ from agents.simulator.snmp_codec import (
 Objects = dict[str, Value]
 _IF, _IFX = "1.3.6.1.2.1.2.2.1.", "1.3.6.1.2.1.31.1.1.1."
 
+UPTIMES = {"1.3.6.1.2.1.1.3.0": 100, "1.3.6.1.2.1.25.1.1.0": 100}
+"""Where a device tells for how long it has run, and in what part of a second."""
+
 
 class Life:
     """One device's own course of things: smooth in time, different for each seed."""
 
-    __slots__ = ("_born", "_phase", "seed", "serial")
+    __slots__ = ("_born", "_phase", "seed", "serial", "written")
 
     def __init__(self, seed: int, serial: str) -> None:
         self.seed, self.serial = seed, serial
+        self.written: dict[bytes, Value] = {}
+        """What somebody has written: name → value, over what the model says."""
         chance = random.Random(seed)
         self._phase = chance.random()
         # Devices have been up for between a day and a year when a simulation begins.
@@ -38,6 +44,12 @@ class Life:
     @property
     def age(self) -> float:
         return time.monotonic() - self._born
+
+    def restart(self) -> None:
+        """It is as if it had just been switched on."""
+        self._born = time.monotonic()
+        for name, per_s in UPTIMES.items():
+            self.written[pack(dotted(name))] = live(lambda m, n=per_s: ticks(m.age * n))  # type: ignore[misc]
 
     def wave(self, low: float, high: float, period: float, salt: int = 0) -> float:
         """A value that wanders between two bounds."""
