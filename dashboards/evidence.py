@@ -39,6 +39,10 @@ SENTENCES: dict[str, tuple[str, str]] = {
         N_("Der Kiosk-Modus ist gesperrt."),
         N_("Der Kiosk-Modus ist nicht gesperrt."),
     ),
+    "report_age_s": (
+        N_("Das Gerät hat sich danach gemeldet, vor {value}."),
+        N_("Das Gerät hat sich zuletzt vor {value} gemeldet, das ist zu lange her."),
+    ),
     "screen_on": (N_("Der Bildschirm ist an."), N_("Der Bildschirm ist aus.")),
     "power": (N_("Das Gerät ist an."), N_("Das Gerät ist nicht an, sondern: {value}.")),
     "input": (N_("Der Eingang stimmt: {value}."), N_("Der Eingang ist falsch: {value}.")),

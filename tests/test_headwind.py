@@ -223,7 +223,7 @@ class TestAct:
 
     async def test_a_report_from_before_the_order_proves_nothing(self) -> None:
         mdm = server(Managed("h1", "R1", hears=False))
-        mdm.tablets[0].extra["lastUpdate"] = int(mdm._now() * 1000)
+        mdm.tablets[0].extra["lastUpdate"] = mdm.stamp()
         asked = order(**RECIPE.steps)
         async with running(mdm) as port:
             one = driver()

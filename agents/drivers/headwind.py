@@ -23,6 +23,7 @@ from agents.messages import Facts, Order, Target
 from agents.ssh.host_keys import HostKeys
 from agents.web.request import Web, within
 
+LOOK_EVERY_S = 3.0
 REMEMBERED = 1000
 """Orders of which is kept what the tablet had last reported before them."""
 
@@ -71,11 +72,17 @@ class Headwind:
         return facts
 
     async def look(self, target: Target, order: Order, timeout: timedelta) -> Facts:
-        """The same, asked anew; a report from before the order proves nothing."""
-        tablet, facts = await self._read(target, timeout, 0)
-        if tablet.reported_at <= self._before.get(order.id, -1.0):
-            raise Unreachable("it has not reported to its server since the order")
-        return facts
+        """The same, asked anew until the tablet has reported since the order: what it said before
+        proves nothing."""
+        now = asyncio.get_running_loop().time
+        end = now() + timeout.total_seconds()
+        while True:
+            tablet, facts = await self._read(target, timedelta(seconds=end - now()), 0)
+            if tablet.reported_at > self._before.get(order.id, -1.0):
+                return facts
+            if end - now() <= 2 * LOOK_EVERY_S:
+                raise Unreachable("it has not reported to its server since the order")
+            await asyncio.sleep(LOOK_EVERY_S)
 
     async def act(self, target: Target, order: Order, timeout: timedelta) -> None:
         """Make sure that it is the right tablet and lately heard of, then hand over the messages.

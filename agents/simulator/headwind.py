@@ -116,6 +116,10 @@ class MdmServer(HttpDevice):
         date = f"Date: {formatdate(self._now(), usegmt=True)}"
         return Said({"status": "OK", "message": None, "data": data}, headers=(date,))
 
+    def stamp(self) -> int:
+        """This moment, as the server writes it."""
+        return int(self._now() * 1000)
+
     def _now(self) -> float:
         return time.time() + self.ahead_s
 
