@@ -1,5 +1,6 @@
 """Shows one device: facts, history, resets, reports, its label; and takes orders for it."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import segno
@@ -12,6 +13,7 @@ from dashboards import words
 from dashboards.evidence import points
 from dashboards.finding import find_device
 from dashboards.history import strip
+from dashboards.insisting import tiers_of
 from dashboards.view import language_of, page, refusal, translations
 from fleet import resets
 from fleet.auth import Action, Visitor, posted, signed_in
@@ -28,6 +30,7 @@ from inventory import (
     ResetRun,
     Service,
     Subject,
+    Tier,
 )
 from inventory.db import reading, session
 
@@ -51,6 +54,7 @@ def _device_page(
     *,
     hint: str = "",
     refused: str = "",
+    code: str = "",
     status: int = 200,
 ) -> HTMLResponse:
     now = request.app.state.clock()
@@ -69,14 +73,7 @@ def _device_page(
         ).all()
         first = _first_heard(opened, device_id, state)
         sight = _sight(opened, state, visitor)
-        runs = opened.exec(
-            select(ResetRun, Course, Recipe)
-            .join(Recipe, col(Recipe.id) == col(ResetRun.recipe_id))
-            .outerjoin(Course, col(Course.id) == col(ResetRun.course_id))
-            .where(ResetRun.device_id == device_id)
-            .order_by(col(ResetRun.planned_at).desc(), col(ResetRun.id))
-            .limit(RUNS_SHOWN)
-        ).all()
+        runs = _last_runs(opened, device_id)
         reports = opened.exec(
             select(Report)
             .where(Report.device_id == device_id)
@@ -98,6 +95,8 @@ def _device_page(
         http_status=status,
         hint=hint,
         refused=refused,
+        may_insist=code in resets.OVERRULED and visitor.can(Action.EDIT),
+        tiers=tiers_of(request, recipe),
         device=found,
         room=room,
         site=site,
@@ -123,6 +122,17 @@ def _device_page(
         may_reset=visitor.can(Action.RESET) and recipe is not None,
         may_edit=visitor.can(Action.EDIT),
     )
+
+
+def _last_runs(opened: Session, device_id: str) -> Sequence[tuple[ResetRun, Course | None, Recipe]]:
+    return opened.exec(
+        select(ResetRun, Course, Recipe)
+        .join(Recipe, col(Recipe.id) == col(ResetRun.recipe_id))
+        .outerjoin(Course, col(Course.id) == col(ResetRun.course_id))
+        .where(ResetRun.device_id == device_id)
+        .order_by(col(ResetRun.planned_at).desc(), col(ResetRun.id))
+        .limit(RUNS_SHOWN)
+    ).all()
 
 
 def _sight(
@@ -153,7 +163,10 @@ def _first_heard(opened: Session, device_id: str, state: DeviceState | None) -> 
 
 @router.post("/geraet/{device_id}/zuruecksetzen", response_model=None)
 def reset(
-    request: Request, device_id: str, visitor: Visitor = Depends(posted)
+    request: Request,
+    device_id: str,
+    visitor: Visitor = Depends(posted),
+    tier: Tier = Form(Tier.QUICK),
 ) -> HTMLResponse | RedirectResponse:
     if not visitor.can(Action.RESET):
         raise HTTPException(403)
@@ -161,10 +174,17 @@ def reset(
     try:
         with session(state.engine) as opened:
             find_device(opened, device_id, visitor)
-            resets.request(opened, device_id, state.clock(), state.settings, visitor.account.name)
+            resets.request(
+                opened,
+                device_id,
+                state.clock(),
+                state.settings,
+                visitor.account.name,
+                tier=None if tier is Tier.QUICK else tier,
+            )
     except resets.ResetRefused as refused:
-        text = refusal(request, refused.code)
-        return _device_page(request, device_id, visitor, refused=text, status=409)
+        text, code = refusal(request, refused.code), refused.code
+        return _device_page(request, device_id, visitor, refused=text, code=code, status=409)
     return RedirectResponse(f"/geraet/{device_id}?hinweis=reset_requested#runs", 303)
 
 

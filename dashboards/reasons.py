@@ -308,6 +308,9 @@ DELIVERY = {
 """Every key of `fleet.delivery.PROBLEMS`."""
 
 PLACE = re.compile(r"\{(kind|name|have|need)\}")
+TIER = {"quick": N_("schnell"), "standard": N_("gründlich"), "full": N_("vollständig")}
+"""How thorough a reset is: every `inventory.Tier`."""
+
 DOMAINS = {
     "delivery": DELIVERY,
     "health": HEALTH,
@@ -317,6 +320,7 @@ DOMAINS = {
     "incident": {**HEALTH, **INCIDENT},
     "trend": TREND,
     "feed_warning": FEED_WARNING,
+    "tier": TIER,
 }
 
 

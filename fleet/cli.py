@@ -2,11 +2,9 @@
 
 import asyncio
 import logging
-import os
 import secrets
 import shutil
 import socket
-import time
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,7 +13,6 @@ from typing import Annotated
 import typer
 import uvicorn
 from rich.table import Table
-from sqlalchemy import Engine
 from sqlmodel import select
 
 from agents.__main__ import main as run_agent
@@ -23,16 +20,17 @@ from agents.credentials import Credentials
 from agents.driver import DriverError
 from agents.drivers import DRIVERS
 from agents.ssh.host_keys import HostKeys
-from fleet import auth, canary, evidence, overrides, resets, roster
+from fleet import auth, evidence, roster
 from fleet import demo as simulation
 from fleet.app import create_app
 from fleet.discovery.command import discover
 from fleet.health.rules import THRESHOLDS
 from fleet.readiness import replay
+from fleet.reset_cli import canary_, pause, reset, resume
 from fleet.settings import Settings
 from fleet.shell import database, find, load_settings, out, prepared, stop
 from fleet.snmp_cli import access_points, profiles
-from inventory import OPEN_STATES, Account, OverrideKind, ResetRun, Role, RunState
+from inventory import Account, Role
 from inventory.db import reading, session
 from inventory.exporter import export_csv, export_yaml
 from inventory.importer import ImportRefused, apply, diff, read_region
@@ -47,6 +45,10 @@ main.add_typer(evidence_commands, name="evidence")
 main.command()(discover)
 main.command("access-points")(access_points)
 main.add_typer(profiles, name="profile")
+main.command()(reset)
+main.command("canary")(canary_)
+main.command()(pause)
+main.command()(resume)
 
 
 def log_to_stderr(level: int) -> None:
@@ -191,59 +193,6 @@ def probe(device: Annotated[str, typer.Argument(help="The device's id.")]) -> No
     out.print(table)
 
 
-@main.command()
-def reset(
-    device: Annotated[str, typer.Argument(help="The device's id.")],
-    wait: Annotated[bool, typer.Option(help="Wait for the proof.")] = True,
-) -> None:
-    """Ask for a reset of one device now; the running service carries it out and proves it."""
-    engine, settings = database()
-    actor = shell_user()
-    try:
-        with session(engine) as opened:
-            run = resets.request(opened, device, datetime.now(UTC), settings, actor)
-    except resets.ResetRefused as refused:
-        stop(f"{device} is not reset: {refused}")
-    follow(engine, run, wait=wait)
-
-
-def shell_user() -> str:
-    return f"shell:{os.environ.get('USER', 'unknown')}"
-
-
-def follow(engine: Engine, run: ResetRun, *, wait: bool) -> None:
-    """Tell how the reset goes on until it ends; without a proof the command fails."""
-    out.print(f"Reset {run.id} of {run.device_id} is planned.")
-    shown = RunState.PLANNED
-    while wait and shown in OPEN_STATES:
-        if shown == RunState.PLANNED and datetime.now(UTC) > run.not_after:
-            stop("Nobody took it up in time. Is the service running?")
-        time.sleep(0.5)
-        with reading(engine) as opened:
-            row = opened.get_one(ResetRun, run.id)
-        if row.state != shown:
-            shown = row.state
-            out.print(f"  {shown.value} {row.reason}".rstrip())
-    if wait and shown != RunState.VERIFIED:
-        raise typer.Exit(1)
-
-
-@main.command("canary")
-def canary_(
-    device: Annotated[str, typer.Argument(help="The laptop's id.")],
-    wait: Annotated[bool, typer.Option(help="Wait for the proof.")] = True,
-) -> None:
-    """Test the reset on this laptop: it plants traces as a guest would, resets and looks."""
-    engine, settings = database()
-    actor = shell_user()
-    try:
-        with session(engine) as opened:
-            run = canary.ask(opened, device, datetime.now(UTC), settings, actor)
-    except resets.ResetRefused as refused:
-        stop(f"{device} is not tested: {refused}")
-    follow(engine, run, wait=wait)
-
-
 @evidence_commands.command("verify")
 def verify_evidence() -> None:
     """Check every chain of evidence, and say where one was changed or cut."""
@@ -255,45 +204,6 @@ def verify_evidence() -> None:
     if broken:
         stop(f"{len(broken)} places in {count} records do not hold.")
     out.print(f"{count} records of evidence, all as they were written.")
-
-
-@main.command()
-def pause(
-    site: Annotated[str, typer.Option(help="Only this site; empty: everywhere.")] = "",
-    hours: Annotated[float, typer.Option(min=0, max=8784, help="0: until `fleet resume`.")] = 0,
-    reason: Annotated[str, typer.Option(help="Shown on the pages.")] = "",
-) -> None:
-    """Stop resets at once: none begins any more; what is under way comes to its end."""
-    engine, _ = database()
-    now = datetime.now(UTC)
-    until = now + timedelta(hours=hours) if hours else None
-    scope = overrides.Scope(site=site or None)
-    try:
-        with session(engine) as opened:
-            overrides.say(
-                opened, OverrideKind.PAUSE, scope, now, shell_user(), until=until, reason=reason
-            )
-    except overrides.OverrideRefused as refused:
-        stop(f"Nothing was paused: {refused}")
-    end = f"until {until:%Y-%m-%d %H:%M} UTC" if until else "until `fleet resume`"
-    out.print(f"Resets are paused {f'at {site}' if site else 'everywhere'}, {end}.")
-
-
-@main.command()
-def resume(
-    site: Annotated[str, typer.Option(help="Only this site's pauses; empty: all.")] = "",
-) -> None:
-    """Take back every pause (of one site, or all), and every recipe that stopped itself."""
-    engine, _ = database()
-    now = datetime.now(UTC)
-    ended = 0
-    with session(engine) as opened:
-        kinds = (OverrideKind.PAUSE, OverrideKind.STOP)
-        for said in overrides.in_force(opened, now, *kinds):
-            if said.id is not None and site in ("", said.site_id):
-                overrides.end(opened, said.id, now, shell_user())
-                ended += 1
-    out.print(f"{ended} taken back." if ended else "Nothing was paused.")
 
 
 @main.command()

@@ -28,6 +28,7 @@ PAGES = (
     "/geraet/ahlendorf-1-beamer-1",
     "/geraet/ahlendorf-1-laptop-1?hinweis=reset_requested",
     "/geraet/ahlendorf-1-beamer-1/etikett",
+    "/geraet/ahlendorf-1-laptop-1/trotzdem",
     "/heute",
     "/eingreifen",
     "/raum/ahlendorf-1/eingreifen/sperren",

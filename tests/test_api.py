@@ -17,6 +17,7 @@ from fleet.settings import Settings
 from inventory import (
     Account,
     Course,
+    Device,
     DeviceKind,
     DeviceState,
     Feed,
@@ -217,6 +218,28 @@ def test_a_reset_by_hand(clients: Any, engine: Engine) -> None:
     doubt = clients.admin.post("/api/v1/devices/laptop-2/reset")
     assert doubt.status_code == 409
     assert doubt.headers["content-type"] == "application/problem+json"
+    with session(engine) as opened:
+        opened.get_one(Device, "laptop-2").recipe_id = "laptop-reset"
+    url = "/api/v1/devices/laptop-2/reset"
+    for body, status, code in (
+        ({"force": True}, 409, "why_needed"),
+        ({"tier": "full", "force": True, "why": "x"}, 409, "no_such_tier"),
+        ({"tier": "gold"}, 422, "invalid"),
+        ({"force": True, "why": "x" * 201}, 422, "invalid"),
+    ):
+        wrong = clients.admin.post(url, json=body)
+        assert (wrong.status_code, wrong.json()["code"]) == (status, code), wrong.text
+    insisted = {"force": True, "why": "Prüfung"}
+    assert clients.caretaker.post(url, json=insisted).status_code in (403, 404)
+    course = clients.admin.post(url, json=insisted)
+    assert course.json()["code"] == "course_running", "nobody can insist against that"
+    with session(engine) as opened:
+        for held in opened.exec(select(Course).where(Course.room_id == "hall")):
+            held.cancelled = True
+    assert clients.admin.post(url).json()["code"] == "calendar_in_doubt"
+    forced = clients.admin.post(url, json=insisted)
+    assert forced.status_code == 202, forced.text
+    assert (forced.json()["forced"], forced.json()["why"]) == (True, "Prüfung")
 
 
 def test_a_cookie_alone_changes_nothing(clients: Any, engine: Engine, now: datetime) -> None:

@@ -61,6 +61,7 @@ def test_no_module_has_a_name_that_says_nothing(path: Path) -> None:
 
 CLOCKS = {
     "fleet/cli.py",
+    "fleet/reset_cli.py",
     "fleet/discovery/command.py",  # the shell's command
     "fleet/app.py",
     "fleet/jobs.py",  # APScheduler ticks by the real clock

@@ -21,6 +21,7 @@ from fleet.api.shapes import (
     DeviceOut,
     Fault,
     Page,
+    ResetIn,
     ResetOut,
     StateOut,
 )
@@ -86,13 +87,25 @@ def get_device(request: Request, visitor: Viewer, device_id: str) -> DeviceOut:
 
 
 @router.post("/devices/{device_id}/reset", status_code=202, responses={409: {"model": Fault}})
-def reset_device(request: Request, visitor: Poster, device_id: str) -> ResetOut:
-    """Ask for a reset by hand. 409 says why not, for example that a course is running."""
-    allow(visitor, Action.RESET)
+def reset_device(
+    request: Request, visitor: Poster, device_id: str, how: ResetIn | None = None
+) -> ResetOut:
+    """Ask for a reset by hand. 409 says why not, for example that a course is running, which
+    nobody can insist against."""
+    how = how or ResetIn()
+    allow(visitor, Action.EDIT if how.force else Action.RESET)
     state = request.app.state
     with session(state.engine) as opened:
         one_of(opened, within(_DEVICES, visitor).where(col(Device.id) == device_id), _device)
-        actor = visitor.account.name
-        run = resets.request(opened, device_id, state.clock(), state.settings, actor)
+        run = resets.request(
+            opened,
+            device_id,
+            state.clock(),
+            state.settings,
+            visitor.account.name,
+            tier=how.tier,
+            force=how.force,
+            why=how.why,
+        )
         opened.flush()
         return ResetOut.model_validate(run)

@@ -6,7 +6,7 @@ Not the tables themselves: those hold secrets of labels, status pages and forms.
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from inventory import (
     DeviceKind,
@@ -16,6 +16,7 @@ from inventory import (
     ReportState,
     RunState,
     Service,
+    Tier,
     Verdict,
 )
 
@@ -145,6 +146,21 @@ class ResetOut(Out):
     detail: str
     evidence: dict[str, Any]
     requested_by: str
+    tier: Tier
+    forced: bool
+    why: str
+
+
+class ResetIn(BaseModel):
+    """How a reset by hand shall be done."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    tier: Tier | None = None
+    """None: the simplest."""
+    force: bool = False
+    """Against a timetable in doubt, a pause, maintenance and quiet hours; needs `why`."""
+    why: str = Field(default="", max_length=200)
 
 
 class ReportOut(Out):

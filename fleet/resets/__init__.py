@@ -17,7 +17,7 @@ from fleet.resets import loading
 from fleet.resets.breaker import stop_failing
 from fleet.resets.dispatch import claim, give_back
 from fleet.resets.gates import GATES
-from fleet.resets.manual import REFUSALS, ResetRefused, request, request_room
+from fleet.resets.manual import OVERRULED, REFUSALS, ResetRefused, request, request_room
 from fleet.resets.outcomes import apply_outcome, expire
 from fleet.resets.planner import Action, Add, Change, Close, Reopen
 from fleet.resets.planner import plan as decide
@@ -30,6 +30,7 @@ from inventory.upsert import insert_missing
 
 __all__ = [
     "GATES",
+    "OVERRULED",
     "REFUSALS",
     "Mismatch",
     "ResetRefused",

@@ -48,6 +48,9 @@ REFUSALS: dict[str, str] = {
     "already_open": "A reset of this device is already planned or running.",
 }
 
+OVERRULED = frozenset({"calendar_in_doubt", "paused", "maintenance", "quiet_hours"})
+"""Refusals that somebody may insist against."""
+
 
 class ResetRefused(Exception):
     """`code` is a key of REFUSALS."""
