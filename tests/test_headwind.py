@@ -118,6 +118,21 @@ class TestPoll:
             assert (await one.poll(target(port), FAR))["kiosk_locked"] is False
             assert (await one.poll(target(port, "h2"), FAR))["plugged"] is False
 
+    async def test_a_silent_server_is_named_and_not_the_tablet(self) -> None:
+        mdm = server()
+        async with running(mdm) as port:
+            for mood in (Mood.OFF, Mood.HANG, Mood.SLOW):
+                mdm.mood = mood
+                with pytest.raises(Unreachable, match="its management server: "):
+                    await driver().poll(target(port), SECOND / 2)
+
+    async def test_of_what_the_server_tells_only_what_is_shown_is_kept(self) -> None:
+        item = {"number": "h1", "description": "von Frau Muster", "lastUpdate": 5}
+        info = {"phone": "+49 171", "applications": [{"pkg": "x"}] * 1000, "batteryLevel": 50}
+        tablet = Tablet.of(item | {"info": info})
+        assert tablet is not None
+        assert tablet.view == {"batteryLevel": 50}
+
 
 class TestSharing:
     async def test_one_login_and_one_list_for_all(self) -> None:

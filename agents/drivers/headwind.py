@@ -116,8 +116,11 @@ class Headwind:
     ) -> tuple[Tablet, Facts]:
         options = Options.of(target)
         server, web, login = self._server(target)
-        async with within(timeout, web):
-            listing = await server.tablets(web, login, max_age)
+        async with within(timeout, web, "its management server: "):
+            try:
+                listing = await server.tablets(web, login, max_age)
+            except Unreachable as error:
+                raise type(error)(f"its management server: {error}") from None
         tablet = listing.find(options.number, target.serial)
         since = asyncio.get_running_loop().time() - listing.read_at
         age = tablet.age(listing.server_time + since, options.silent_after_s)

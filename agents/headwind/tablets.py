@@ -12,6 +12,11 @@ from agents.driver import Garbled, Misconfigured, Unreachable, WrongDevice
 from agents.messages import Facts
 from agents.plausible import label, share
 
+READ = (
+    "model", "androidVersion", "launcherVersion", "batteryLevel", "batteryCharging",
+    "mdmMode", "kioskMode",
+)  # fmt: skip
+"""What is kept of each, beside its numbers: a list also holds every program of every tablet."""
 AHEAD_S = 120.0
 """So far a report may come from the future: the server's clock moves, too."""
 
@@ -39,7 +44,8 @@ class Tablet:
             return None
         stamp = _number(item, "lastUpdate")
         reported_at = stamp / 1000 if stamp and 0 < stamp < 1e14 else 0.0
-        return cls(number, _text(view, "serial"), reported_at, view)
+        kept = {name: view[name] for name in READ if name in view}
+        return cls(number, _text(view, "serial"), reported_at, kept)
 
     def age(self, server_now: float, silent_after_s: float) -> float:
         """Seconds since its last report. Raises Unreachable when that is too long, and Garbled
