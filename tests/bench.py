@@ -6,7 +6,18 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
-PARTS = ("fleet", "pages", "ping", "snmp", "ssh", "resets", "resets_plan", "pjlink_kiosk", "region")
+PARTS = (
+    "fleet",
+    "pages",
+    "ping",
+    "snmp",
+    "ssh",
+    "resets",
+    "resets_plan",
+    "pjlink_kiosk",
+    "region",
+    "safety",
+)
 
 
 def main(chosen: list[str]) -> None:
