@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Engine, Table, and_, delete, exists, func, select, update
+from sqlalchemy import ColumnElement, Engine, Table, and_, delete, exists, func, or_, select, update
 from sqlmodel import SQLModel
 
 from fleet import evidence
 from fleet.metrics import tally
-from inventory import OPEN_SEARCHES, OPEN_STATES, ProposalState, ReportState, Subject
+from inventory import OPEN_SEARCHES, OPEN_STATES, OverrideKind, ProposalState, ReportState, Subject
 from inventory.db import session
 
 log = logging.getLogger(__name__)
@@ -33,6 +33,7 @@ INCIDENT = _table("incident")
 SNAPSHOT = _table("feed_snapshot")
 NOTICE = _table("notice")
 PROPOSAL, SEARCH = _table("proposal"), _table("search")
+OVERRIDE = _table("override")
 COURSE, RUN = _table("course"), _table("reset_run")
 EVIDENCE, SEAL = _table("evidence"), _table("evidence_seal")
 
@@ -97,6 +98,17 @@ def _ended_searches(then: datetime) -> ColumnElement[bool]:
     return and_(SEARCH.c.asked_at < then, SEARCH.c.state.not_in(OPEN_SEARCHES))
 
 
+def _ended_overrides(then: datetime) -> ColumnElement[bool]:
+    """What was taken back or ran out; a course called off ends with its course, when that is
+    forgotten."""
+    forgotten = and_(
+        OVERRIDE.c.kind == OverrideKind.CANCEL,
+        OVERRIDE.c.course_id.is_(None),
+        OVERRIDE.c.made_at < then,
+    )
+    return or_(OVERRIDE.c.ended_at < then, OVERRIDE.c.until < then, forgotten)
+
+
 DAY = timedelta(days=1)
 YEAR = 365 * DAY
 
@@ -122,6 +134,7 @@ RULES = (
     Rule("timetable contents", SNAPSHOT, 30 * DAY, _kept_bodies, {"body": None}),
     Rule("timetable snapshots", SNAPSHOT, 180 * DAY, lambda then: SNAPSHOT.c.seen_at < then),
     Rule("courses", COURSE, YEAR, lambda then: COURSE.c.end < then),
+    Rule("what was said by hand", OVERRIDE, YEAR, _ended_overrides),
     Rule("evidence", EVIDENCE, evidence.KEPT, _superseded(EVIDENCE, "recorded_at", "device_id")),
     Rule("seals of evidence", SEAL, evidence.KEPT, _superseded(SEAL, "sealed_at")),
 )

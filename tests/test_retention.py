@@ -14,6 +14,8 @@ from inventory import (
     Flip,
     Impact,
     OneTimeLink,
+    Override,
+    OverrideKind,
     Problem,
     Readiness,
     Reading,
@@ -239,3 +241,32 @@ def test_a_reset_in_a_running_course_is_counted(engine: Engine, now: datetime) -
         opened.add(run("into", now - hour - timedelta(seconds=60), RunState.FAILED, took=61))
     with reading(engine) as opened:
         assert tally.totals(opened)["violations",] == 1
+
+
+def test_what_was_said_by_hand_is_kept_for_a_year_after_its_end(
+    engine: Engine, now: datetime
+) -> None:
+    make_region(engine)
+    long, lately = now - 366 * DAY, now - 364 * DAY
+    with session(engine) as opened:
+        held = Course(room_id="library", uid="x", start=now, end=now + DAY)
+        opened.add(held)
+        opened.flush()
+        for reason, kind, values in (
+            ("ran out", OverrideKind.BLOCK, {"until": long}),
+            ("ran out lately", OverrideKind.BLOCK, {"until": lately}),
+            ("taken back", OverrideKind.PAUSE, {"ended_at": long}),
+            ("taken back lately", OverrideKind.PAUSE, {"ended_at": lately, "until": now + DAY}),
+            ("still paused", OverrideKind.PAUSE, {}),
+            ("called off", OverrideKind.CANCEL, {"course_id": held.id}),
+            ("called off, course forgotten", OverrideKind.CANCEL, {}),
+        ):
+            opened.add(
+                Override(
+                    kind=kind, since=long, made_at=long, made_by="it", reason=reason, **values
+                )
+            )  # fmt: skip
+    assert retention.forget(engine, now)["what was said by hand"] == 3
+    with reading(engine) as opened:
+        kept = set(opened.exec(select(Override.reason)))
+    assert kept == {"ran out lately", "taken back lately", "still paused", "called off"}
