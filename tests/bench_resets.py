@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from agents.messages import Order
-from tests.laptops import Laptop, driver_for, laptops, target
+from tests.laptops import Laptop, driver_for, laptops, prepared, target
 
 RESETS = int(os.environ.get("RAUMWART_BENCH_RESETS", "1000"))
 LAPTOPS = 10
@@ -37,7 +37,7 @@ def bench() -> list[tuple[str, float, str]]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)
-        with laptops(folder, LAPTOPS, open_door=True) as room:
+        with laptops(LAPTOPS, open_door=True) as room:
             ours = asyncio.run(_by_agent(folder, room))
             theirs = _by_ansible(folder, room)
     each, other = RESETS, BY_ANSIBLE * LAPTOPS
@@ -81,7 +81,7 @@ def _order(reset_id: str) -> Order:
 def _by_ansible(folder: Path, room: list[Laptop]) -> tuple[float, float]:
     inventory = "".join(
         f"l{number} ansible_host=127.0.0.1 ansible_port={laptop.open_port} ansible_user=root"
-        f" ansible_ssh_private_key_file={folder / 'key'}"
+        f" ansible_ssh_private_key_file={prepared() / 'key'}"
         " ansible_python_interpreter=/usr/bin/python3\n"
         for number, laptop in enumerate(room)
     )

@@ -1,12 +1,16 @@
 """A room full of laptops: each a machine of its own, with the role applied and its own sshd."""
 
+import atexit
 import json
 from base64 import b64decode
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
 
 from agents.credentials import Credentials
 from agents.drivers.ssh import Ssh
@@ -33,30 +37,51 @@ class Laptop:
     """An sshd without a forced command, for comparisons."""
 
 
-@contextmanager
-def laptops(folder: Path, number: int, *, open_door: bool = False) -> Iterator[list[Laptop]]:
-    """The role is applied once; the other machines get what it changed."""
+class Prepared(Machine):
+    """One of them, with its sshd on `port`; `folder` holds the agent's key."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = prepared()
+        self.sh(f"set -e; tar -C / -xf {self.folder / 'changes.tar'}")
+        self.port = self.serve()
+
+    def guest(self, script: str) -> None:
+        self.sh(f"su -s /bin/sh kurs -c '{script}'")
+
+
+@cache
+def prepared() -> Path:
+    """A folder with what the role changes on a laptop: it is applied once in all tests."""
     for part in ("sshd", "sudo", "visudo", "tar"):
         need(part)
-    packed = folder / "changes.tar"
+    folder = Path(mkdtemp(prefix="raumwart-role-"))
+    atexit.register(rmtree, folder)
+    folder.chmod(0o755)
     with World(folder) as world:
         (folder / "open_keys").write_text(world.public + "\n")
         played = world.play()
         assert "failed=0" in played, played
         # What the machine writes is lost with it, so its standard output carries the file.
-        packed.write_bytes(b64decode(world.sh(PACK.format(layers=LAYERS))))
+        packed = b64decode(world.sh(PACK.format(layers=LAYERS)))
+    (folder / "changes.tar").write_bytes(packed)
+    return folder
+
+
+@contextmanager
+def laptops(number: int, *, open_door: bool = False) -> Iterator[list[Laptop]]:
+    folder = prepared()
     with ExitStack() as stack, ThreadPoolExecutor(4) as threads:
 
         def one(_: int) -> Laptop:
-            machine = Machine()
+            machine = Prepared()
             stack.callback(machine.close)
-            machine.sh(f"set -e; tar -C / -xf {packed}")
-            port, door = machine.serve(), 0
+            door = 0
             if open_door:
                 keys = f"-o AuthorizedKeysFile={folder / 'open_keys'} -o StrictModes=no"
                 settings = "-f /dev/null -o HostKey=/etc/ssh/ssh_host_ed25519_key"
                 door = machine.serve(f"{settings} {keys} -o UsePAM=no")
-            return Laptop(machine, port, door)
+            return Laptop(machine, machine.port, door)
 
         yield list(threads.map(one, range(number)))
 
@@ -65,7 +90,7 @@ def driver_for(folder: Path) -> Ssh:
     credentials = folder / "credentials"
     credentials.mkdir()
     (credentials / "laptop.json").touch(mode=0o600)
-    secret = {"user": "raumwart", "key_file": str(folder / "key")}
+    secret = {"user": "raumwart", "key_file": str(prepared() / "key")}
     (credentials / "laptop.json").write_text(json.dumps(secret))
     return Ssh(Credentials(credentials), folder / "state")
 

@@ -25,6 +25,7 @@ for folder in etc opt usr/local var tmp; do
 done
 for folder in /home /run /dev/shm /media; do mount -t tmpfs -o mode=755 world $folder; done
 chmod 1777 /dev/shm
+[ ! -d /lib/modules ] || mount -t tmpfs world /lib/modules
 mkdir /mnt/root
 echo ready
 exec sleep 600

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_room_laptop import Agent, World, an_order
+from tests.laptops import Prepared
+from tests.test_room_laptop import Agent, an_order
 
 pytestmark = pytest.mark.timeout(300)
 GUEST = "su -s /bin/sh kurs -c "
@@ -41,22 +42,19 @@ KEY = (
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with World(tmp_path_factory.mktemp("world")) as world:
-        played = world.play()
-        assert "failed=0" in played, played
+def world() -> Iterator[Prepared]:
+    with Prepared() as world:
         world.sh("mkdir -p /opt/t")
         world.sh(f"cat > /opt/t/key.py <<'K'\n{KEY}K\nchmod -R a+rX /opt/t")
-        world.port = world.serve()
         yield world
 
 
 @pytest.fixture
-def agent(world: World, tmp_path: Path) -> Agent:
+def agent(world: Prepared, tmp_path: Path) -> Agent:
     return Agent(world, tmp_path)
 
 
-def test_every_way_is_found_and_goes(world: World, agent: Agent) -> None:
+def test_every_way_is_found_and_goes(world: Prepared, agent: Agent) -> None:
     agent.act(an_order("01J.0"))
     clean = agent.look(an_order("01J.0"))
     assert (clean["residue"], clean["home_clean"]) == (0, True), clean
@@ -70,7 +68,7 @@ def test_every_way_is_found_and_goes(world: World, agent: Agent) -> None:
         assert again["home_clean"] is True
 
 
-def test_the_rooms_own_network_stays(world: World, agent: Agent) -> None:
+def test_the_rooms_own_network_stays(world: Prepared, agent: Agent) -> None:
     folder = "/etc/NetworkManager/system-connections"
     kept = "11111111-2222-3333-4444-555555555555"
     world.sh(f"mkdir -p {folder}; printf '[connection]\\nuuid={kept}\\n' > {folder}/Haus")
@@ -81,7 +79,7 @@ def test_the_rooms_own_network_stays(world: World, agent: Agent) -> None:
     assert world.sh("head -c4 /etc/passwd") == "root"
 
 
-def test_a_process_and_a_stick_are_told(world: World, agent: Agent) -> None:
+def test_a_process_and_a_stick_are_told(world: Prepared, agent: Agent) -> None:
     uid = world.sh("id -u kurs").strip()
     world.sh(f"setsid setpriv --reuid {uid} --clear-groups sleep 300 >/dev/null 2>&1 &")
     world.sh("mkdir -p /run/media/kurs/STICK; mount -t tmpfs stick /run/media/kurs/STICK")
@@ -92,7 +90,7 @@ def test_a_process_and_a_stick_are_told(world: World, agent: Agent) -> None:
     assert (clean["processes"], clean["mounts"], clean["residue"]) == (0, 0, 0), clean
 
 
-def test_files_in_odd_places_go_with_the_longer_tiers(world: World, agent: Agent) -> None:
+def test_files_in_odd_places_go_with_the_longer_tiers(world: Prepared, agent: Agent) -> None:
     world.sh("install -d -o kurs /opt/odd; touch /opt/odd/x; install -o kurs /dev/null /opt/t/y")
     agent.act(an_order("01J.4"))
     assert world.sh("ls -d /opt/odd; ls /opt/t") == "/opt/odd\nkey.py\ny\n"
@@ -101,7 +99,7 @@ def test_files_in_odd_places_go_with_the_longer_tiers(world: World, agent: Agent
     assert agent.look(an_order("01J.5"))["tier"] == "standard"
 
 
-def test_the_alarm_and_a_full_canary(world: World, agent: Agent) -> None:
+def test_the_alarm_and_a_full_canary(world: Prepared, agent: Agent) -> None:
     config = "/usr/local/lib/raumwart/laptop.json"
     world.sh(f'touch /opt/t/wakealarm; sed -i \'s#^{{#{{"alarm": "/opt/t/wakealarm",#\' {config}')
     agent.act(an_order("01J.6", canary=True, wake_at="2999-01-01T06:00:00+00:00"))

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import paramiko
 import pytest
@@ -38,6 +38,7 @@ PLAYBOOK = """
         room_laptop_profiles: {{standard: "", senioren: "{profile}"}}
         room_laptop_serial: PF-9
         room_laptop_roots: [/home, /opt]
+        room_laptop_restart_after_days: 36500
         room_laptop_connections: ["11111111-2222-3333-4444-555555555555"]
 """
 
@@ -78,10 +79,17 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         yield world
 
 
+class Reachable(Protocol):
+    """A machine with an sshd on `port`, whose `folder` holds the agent's key."""
+
+    folder: Path
+    port: int
+
+
 class Agent:
     """The site's agent, as far as it matters here."""
 
-    def __init__(self, world: World, folder: Path) -> None:
+    def __init__(self, world: Reachable, folder: Path) -> None:
         credentials = folder / "credentials"
         credentials.mkdir()
         (credentials / "laptop.json").touch(mode=0o600)
@@ -197,13 +205,13 @@ def test_a_reset_that_fails_keeps_the_guest_out_until_one_succeeds(
 def test_a_login_since_the_reset_is_seen(world: World, agent: Agent) -> None:
     agent.act(an_order("01J.5"))
     assert agent.look(an_order("01J.5"))["used_since"] is False
-    world.sh(f"printf '{_login_record()}' >> /var/log/wtmp")
+    world.sh(f"printf '{login_record()}' >> /var/log/wtmp")
     assert agent.look(an_order("01J.5"))["used_since"] is True
     assert agent.poll()["used_since"] is True
 
 
 def test_somebody_at_the_desk_refuses(world: World, agent: Agent) -> None:
-    world.sh(f"printf '{_login_record()}' > /run/utmp")
+    world.sh(f"printf '{login_record()}' > /run/utmp")
     try:
         assert agent.poll()["sessions"] == 1
         with pytest.raises(Refused) as caught:
@@ -213,14 +221,14 @@ def test_somebody_at_the_desk_refuses(world: World, agent: Agent) -> None:
         world.sh("rm -f /run/utmp")
 
 
-def _login_record() -> str:
+def login_record(line: bytes = b"raum") -> str:
     """A sign-in of the guest a moment from now, as `struct utmp` has it, for printf."""
     import struct
 
     at = int(time.time()) + 1
     record = struct.pack(
         "<hxxi32s4s32s256s hh iii 4i 20x",
-        7, 1, b"raum", b"7", b"kurs", b"", 0, 0, 0, at, 0, 0, 0, 0, 0,
+        7, 1, line, b"7", b"kurs", b"", 0, 0, 0, at, 0, 0, 0, 0, 0,
     )  # fmt: skip
     assert len(record) == 384
     return "".join(f"\\{byte:03o}" for byte in record)

@@ -50,7 +50,7 @@ async def the_whole_room(folder: Path, room: list[Laptop]) -> tuple[list[Facts],
 
 
 def test_thirty_laptops_are_reset_and_proved_side_by_side(tmp_path: Path) -> None:
-    with laptops(tmp_path, NUMBER) as room:
+    with laptops(NUMBER) as room:
         for laptop in room:
             laptop.machine.sh(TRACES)
         before, after = asyncio.run(the_whole_room(tmp_path, room))

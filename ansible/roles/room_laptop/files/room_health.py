@@ -163,7 +163,9 @@ def count_updates(config: Config) -> None:
     cache, state = Path(config.state) / CACHE, _lists_state()
     if state is None or _updates(cache) != (None, None):
         return
-    listing = run("apt-get", "-s", "-o", "Debug::NoLocking=true", "upgrade", seconds=30)
+    listing = run(
+        "apt-get", "-s", "-o", "Debug::NoLocking=true", "upgrade", "--with-new-pkgs", seconds=30
+    )
     if listing is None:
         return
     found = re.findall(r"^Inst .*", listing, re.MULTILINE)

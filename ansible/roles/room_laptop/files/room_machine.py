@@ -267,7 +267,7 @@ class SimulatedMachine(Machine):
         pass
 
     def install_updates(self, left_s: float) -> Dict[str, Any]:
-        return {"packages_repaired": False, "updates_installed": False}
+        return {"updates_installed": False}
 
     def restart_reason(self) -> str:
         return ""

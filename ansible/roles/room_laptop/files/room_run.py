@@ -107,9 +107,11 @@ class Run:
             self._machine.unlock()
             end.update(result="refused", reason="aborted", step=name)
         except Restarting:
-            return None
-        finally:
+            return None  # the screen comes back with the system
+        except BaseException:
             self._machine.open_screen()
+            raise
+        self._machine.open_screen()
         end["evidence"] = dict(evidence, ms=_since(self._began))
         phase = "done" if end["result"] == "ok" else "failed"
         self._journal.note(reset_id, phase=phase, finished_at=_now().isoformat(), end=end)

@@ -21,8 +21,10 @@ NEW_SESSION = "8d45620c1a4348dbb17410da57c60c66"
 WATCH_S = 2.0
 """How long keyboard and mouse are watched where all sessions call themselves idle."""
 EVENT = struct.Struct("@llHHi")
-KEY, MOVE = 1, 2
+KEY, MOVE, POSITION = 1, 2, 3
 """Kinds of input that a hand makes; a lid or a shaken sensor is none."""
+FINGERS = range(0x2F, 0x3E)
+"""Positions that only a touchpad or touchscreen tells."""
 
 
 @dataclass(frozen=True)
@@ -47,10 +49,8 @@ def moved_lately(folder: str) -> bool:
 
 
 def _moves(files: List[int], until: float) -> bool:
-    while files:
+    while files and time.monotonic() < until:
         ready, _, _ = select.select(files, [], [], max(0.0, until - time.monotonic()))
-        if not ready:
-            return False
         for file in ready:
             try:
                 data = os.read(file, EVENT.size * 64)
@@ -59,9 +59,13 @@ def _moves(files: List[int], until: float) -> bool:
             if not data:
                 files = [one for one in files if one != file]
             whole = len(data) - len(data) % EVENT.size
-            if any(kind in (KEY, MOVE) for _, _, kind, _, _ in EVENT.iter_unpack(data[:whole])):
+            if any(_by_hand(kind, code) for _, _, kind, code, _ in EVENT.iter_unpack(data[:whole])):
                 return True
     return False
+
+
+def _by_hand(kind: int, code: int) -> bool:
+    return kind in (KEY, MOVE) or (kind == POSITION and code in FINGERS)
 
 
 def logind_sessions() -> Optional[List[Session]]:

@@ -11,27 +11,49 @@ from room_programs import run
 from room_state import Config
 
 DPKG_S = 600
-LISTS_S = 300
+LISTS_SHARE = 0.2
+"""Of the time for updates, what fetching the lists may take."""
+FAIL_LOUDLY = ("-o", "APT::Update::Error-Mode=any")
 CONFIRM = ("-o", "Dpkg::Options::=--force-confold", "-o", "DPkg::Lock::Timeout=60")
 
 
+def half_done() -> bool:
+    """Whether a killed or powered-off installation left something behind."""
+    return bool((run("dpkg", "--audit", seconds=60) or "").strip())
+
+
 def repair_packages() -> bool:
-    """Finish what a killed or powered-off installation left half done; whether there was any."""
-    if not (run("dpkg", "--audit", seconds=60) or "").strip():
-        return False
+    """Finish what was left half done, without fetching anything; whether that sufficed."""
     run("dpkg", "--force-confold", "--configure", "-a", seconds=DPKG_S)
-    return True
+    return not half_done()
+
+
+def _fetch_again() -> bool:
+    """For packages that miss another, and for those of which only a part lies there."""
+    run("apt-get", "-q", "-y", *CONFIRM, "--fix-broken", "install", seconds=DPKG_S)
+    listing = run("dpkg-query", "-W", "-f", "${binary:Package} ${db:Status-Eflag}\n") or ""
+    torn = [line.split()[0] for line in listing.splitlines() if line.endswith(" reinstreq")]
+    if torn:
+        run("apt-get", "-q", "-y", *CONFIRM, "--reinstall", "install", *torn, seconds=DPKG_S)
+    return not half_done()
 
 
 def install_updates(config: Config, left_s: float) -> Dict[str, Any]:
     """Only where they can end in time: an installation that is killed leaves half a system."""
-    found: Dict[str, Any] = {"packages_repaired": repair_packages()}
+    found: Dict[str, Any] = {}
+    if half_done():
+        found["packages_repaired"] = repair_packages()
     if left_s < config.updates_s:
         return dict(found, updates_installed=False, updates_skipped=True)
-    run("apt-get", "-q", "update", seconds=LISTS_S)
-    done = run("apt-get", "-q", "-y", *CONFIRM, "upgrade", seconds=config.updates_s - LISTS_S)
+    lists_s = config.updates_s * LISTS_SHARE
+    fresh = run("apt-get", "-q", *FAIL_LOUDLY, "update", seconds=lists_s) is not None
+    if found.get("packages_repaired") is False:
+        found["packages_repaired"] = _fetch_again()
+    # A new kernel is a package of another name.
+    upgrade = ("upgrade", "--with-new-pkgs")
+    done = run("apt-get", "-q", "-y", *CONFIRM, *upgrade, seconds=config.updates_s - lists_s)
     run("apt-get", "clean", seconds=60)
-    return dict(found, updates_installed=done is not None)
+    return dict(found, updates_installed=fresh and done is not None)
 
 
 def restart_needed(config: Config) -> str:
