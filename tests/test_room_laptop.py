@@ -36,7 +36,11 @@ PLAYBOOK = """
         room_laptop_packages: []
         room_laptop_keys: ["{key}"]
         room_laptop_from: ["127.0.0.1"]
-        room_laptop_profiles: {{standard: "", senioren: "{profile}"}}
+        room_laptop_profiles:
+          standard: "{profile}/standard"
+          senioren: "{profile}/senioren"
+          large-print: profiles/large-print
+          scratch: profiles/scratch
         room_laptop_serial: PF-9
         room_laptop_roots: [/home, /opt]
         room_laptop_restart_after_days: 36500
@@ -50,8 +54,9 @@ class World(Machine):
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.public = new_key(folder / "key")
-        (folder / "profile").mkdir()
-        (folder / "profile" / "GROSSE-SCHRIFT").write_text("")
+        for profile, file in (("standard", "Willkommen"), ("senioren", "GROSSE-SCHRIFT")):
+            (folder / "profile" / profile).mkdir(parents=True)
+            (folder / "profile" / profile / file).write_text("")
         (folder / "playbook.yml").write_text(
             PLAYBOOK.format(role=ROLE, key=self.public, profile=folder / "profile")
         )
@@ -188,7 +193,7 @@ def test_a_guest_with_everything_is_gone_afterwards(world: World, agent: Agent) 
 
 def test_a_profile_is_what_the_role_laid_out(world: World, agent: Agent) -> None:
     agent.act(an_order("01J.2", profile="senioren"))
-    assert "GROSSE-SCHRIFT" in world.sh("ls -A /home/kurs")
+    assert {"GROSSE-SCHRIFT", "Willkommen"} <= set(world.sh("ls -A /home/kurs").split())
     assert agent.look(an_order("01J.2"))["home_clean"] is True
 
 
@@ -309,7 +314,13 @@ def test_guests_do_not_sign_in_over_the_network(world: World, tmp_path: Path) ->
         transport.close()
 
 
-def test_a_second_run_changes_nothing(world: World) -> None:
+def test_a_second_run_changes_nothing_and_takes_away_what_nobody_lists(
+    world: World, agent: Agent
+) -> None:
+    world.sh("mkdir /var/lib/raumwart/skeletons/former")
     again = world.play()
     changed = [line for line in again.splitlines() if line.startswith(("TASK", "changed"))]
-    assert "changed=0" in again, changed
+    assert "changed=1" in again, changed
+    with pytest.raises(Refused) as caught:
+        agent.act(an_order("01J.7", profile="former"))
+    assert caught.value.reason == "unknown_profile"
