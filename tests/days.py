@@ -280,7 +280,7 @@ class Days:
             self.centre.was_used(device, self.now)
             self.poke(self.now + 5 * S)
 
-        self.later(begin, lambda: self.oracle.device_used(device))
+        self.later(begin, lambda: self.oracle.device_used(device, begin))
         self.later(begin + self.random.uniform(5, 70) * S, noticed)
 
     def something_changes(self) -> None:

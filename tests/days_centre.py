@@ -10,9 +10,11 @@ from random import Random
 from types import SimpleNamespace
 
 from agents.messages import Busy, Hold, Order, Outcome, Roster, Step, Target
-from fleet.resets import dispatch, loading
+from fleet.resets import loading
+from fleet.resets.due import DAY, FRESH, STORM
 from fleet.resets.gates import GATES, Gate
 from fleet.resets.load import Load, Seat
+from fleet.resets.orders import make_order
 from fleet.resets.planner import Add, Change, Close, Reopen, plan
 from fleet.resets.proof import verify
 from fleet.resets.runs import ANSWER_MARGIN, answer_due, look_due, move, retry
@@ -164,9 +166,9 @@ class Centre:
             row = SimpleNamespace(
                 id=run.id, attempts=run.attempts, site_id=SITE, device_id=run.device_id,
                 room_id=one.due.room, not_before=run.not_before, not_after=run.not_after,
-                plan_rev=run.plan_rev, forced=False,
+                plan_rev=run.plan_rev, forced=False, title=None,
             )  # fmt: skip
-            order = dispatch._order(row, one, now, S)  # type: ignore[arg-type]
+            order = make_order(row, one, [], now, S)  # type: ignore[arg-type]
             move(run, RunState.ORDERED, now)
             run.tier, run.attempts, run.order_id = one.way.tier, run.attempts + 1, order.id
             run.ordered_at, run.acted_at, run.looked_at = now, None, None
@@ -191,7 +193,7 @@ class Centre:
             id=run.id, device=machine.id, room=place.id, site=SITE, uplink=machine.uplink,
             start=run.course_start, share=1.0, ways=machine.ways, tier=run.tier,
             busy=(*place.lessons, *place.blocks), trusted=place.trusted,
-            signed_in=signed_in and now - at <= dispatch.FRESH,
+            signed_in=signed_in and now - at <= FRESH,
             held_by=loading.held_by(self.bans, now, names, automatic=True), quiet=place.quiet,
             current=self.still_so(run) and run.plan_rev == self.plan_rev,
             in_service=machine.id not in self.away, automatic=True,
@@ -210,10 +212,8 @@ class Centre:
             machine = self.machine(run.device_id)
             seat = Seat(machine.id, machine.room, SITE, machine.uplink, way_of(RECIPE, run.tier))
             load.take(seat, begins=False)
-        lately = [
-            r for r in self.runs.values() if r.ordered_at and r.ordered_at > now - dispatch.DAY
-        ]
-        load.begun = sum(r.ordered_at > now - dispatch.STORM for r in lately if r.ordered_at)
+        lately = [r for r in self.runs.values() if r.ordered_at and r.ordered_at > now - DAY]
+        load.begun = sum(r.ordered_at > now - STORM for r in lately if r.ordered_at)
         touched: Counter[str] = load.touched
         for run in lately:
             touched[run.device_id] += run.failures + (run.state is RunState.VERIFIED)

@@ -68,6 +68,8 @@ class Oracle:
     acts: list[Act] = field(default_factory=list)
     proofs: Counter[tuple[str, datetime]] = field(default_factory=Counter)
     """(device, start of a course) → times it was proved since it was last used."""
+    used_at: dict[str, datetime] = field(default_factory=dict)
+    """Device → when somebody last sat down at it."""
 
     def count(self, rule: str, what: str) -> None:
         self.violations.append((rule, what))
@@ -142,9 +144,13 @@ class Oracle:
         """The centre takes this order for proved. `finished`: its device ended it well."""
         if not finished:
             self.count("I11", f"{order} was never done")
-        self.proofs[device, start] += 1
+        ended = max((act.end for act in self.acts if act.order == order), default=None)
+        used = self.used_at.get(device)
+        if ended is None or used is None or used < ended:  # a proof may be heard long after
+            self.proofs[device, start] += 1
 
-    def device_used(self, device: str) -> None:
+    def device_used(self, device: str, now: datetime) -> None:
+        self.used_at[device] = now
         self._forget_proofs(device)
 
     def _forget_proofs(self, device: str, but: datetime | None = None) -> None:

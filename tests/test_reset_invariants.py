@@ -4,6 +4,7 @@ that was not proved."""
 import shutil
 import tempfile
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -18,7 +19,7 @@ from sqlmodel import col, select
 from agents.messages import Order, Outcome, Step
 from fleet import overrides, resets
 from fleet.settings import Settings
-from inventory import OPEN_STATES, Course, Feed, OverrideKind, RunState
+from inventory import OPEN_STATES, Course, Feed, OverrideKind, ResetRun, RunState
 from inventory.db import migrate, open_engine, reading, session
 from tests.room import CLEAN, add_course, change, claim, furnish, outcome, runs, say
 
@@ -63,8 +64,14 @@ class Act:
     end: datetime
 
 
+class Crash(Exception):
+    """The process dies here."""
+
+
 class World(RuleBasedStateMachine):
     """One centre on a real database; an agent and a bus that do everything they may do wrong."""
+
+    settings = S
 
     def __init__(self) -> None:
         super().__init__()
@@ -112,6 +119,7 @@ class World(RuleBasedStateMachine):
                 self.somebody_lets_it_go_on()
             if changed:  # often after the plan: the last gate has to see it
                 self.calendar_changes(chance, chance.choice(ROOMS))
+            self.before_the_orders(chance)
             self.claim()
             if chance.random() < 0.1:
                 self.plan()
@@ -119,12 +127,21 @@ class World(RuleBasedStateMachine):
             self.now += timedelta(seconds=chance.choice([0, 1, 10, 60, 65]))
             self.orders_and_reports_travel(chance)
 
+    def before_the_orders(self, chance: Random) -> None:
+        """What else happens between plan and orders."""
+
     def plan(self) -> None:
         with session(self.engine) as opened:
             resets.expire(opened, self.now)
-            resets.plan(opened, self.now, S)
+            resets.plan(opened, self.now, self.settings)
 
     def planning_again_changes_nothing(self) -> None:
+        """Nor does a course that is not held."""
+        self.add(ROOMS[0], 15, 10)
+        with session(self.engine) as opened:
+            last = opened.exec(select(Course).order_by(col(Course.id).desc())).first()
+            assert last
+            last.cancelled = True
         planned = {run.id: run.model_dump() for run in runs(self.engine)}
         self.plan()
         assert {run.id: run.model_dump() for run in runs(self.engine)} == planned
@@ -132,7 +149,15 @@ class World(RuleBasedStateMachine):
     def claim(self) -> None:
         courses = self.courses()
         under_way = {run.device_id for run in runs(self.engine) if run.state in UNDER_WAY}
-        for order in claim(self.engine, self.now, S):
+        held = {(course.id, course.start) for course in courses}
+        orders = self.orders()
+        planned_for = {run.id: run for run in runs(self.engine)} if orders else {}
+        for order in orders:
+            run = planned_for[order.id.rpartition(".")[0]]
+            self.nothing_speaks_against(order, run)
+            assert (run.course_id, run.course_start) in held
+            assert run.course_start is not None
+            assert run.course_start > self.now, "what is past is not made up for"
             assert order.room not in self.doubtful
             assert order.device not in under_way, "a second order while one is under way"
             under_way.add(order.device)
@@ -146,6 +171,12 @@ class World(RuleBasedStateMachine):
                     following = min(following or course.start, course.start)
             assert order.next_start == following
             self.wire.append(Sent(order, following))
+
+    def orders(self) -> list[Order]:
+        return claim(self.engine, self.now, self.settings)
+
+    def nothing_speaks_against(self, order: Order, run: ResetRun) -> None:
+        """What was said by hand, for who says something."""
 
     def somebody_lets_it_go_on(self) -> None:
         """Much fails here, so that the recipe would soon be stopped for good."""
@@ -255,12 +286,111 @@ class World(RuleBasedStateMachine):
         assert all(count == 1 for count in alive.values())
 
 
-World.TestCase.settings = settings(
-    max_examples=25,
-    stateful_step_count=10,
-    deadline=None,
-    derandomize=True,
-    phases=[Phase.generate],  # one seed holds many steps: there is little to shrink
-    suppress_health_check=list(HealthCheck),
-)
+@dataclass(frozen=True)
+class Said:
+    """Our own note of what somebody said."""
+
+    kind: OverrideKind
+    room: str | None = None
+    device: str | None = None
+    course: int | None = None
+    until: datetime | None = None
+
+    def forbids(self, order: Order, run: ResetRun, now: datetime) -> bool:
+        if self.until is not None and now >= self.until + GRACE * (self.kind == "block"):
+            return False
+        if self.course is not None:
+            return run.course_id == self.course and self.device in (None, order.device)
+        return self.room in (None, order.room) and self.device in (None, order.device)
+
+
+class SaidByHand(World):
+    """The same, and people say things at the last moment and take them back; the process dies in
+    the middle of a plan or of orders, is down for hours, and is not alone."""
+
+    settings = Settings(**(S.model_dump() | {"reset_starts": 3}))
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: dict[int, Said] = {}
+        self.started = self.now - timedelta(hours=1)
+        self.begun: dict[str, datetime] = {}
+
+    def before_the_orders(self, chance: Random) -> None:
+        if chance.random() < 0.3:
+            self.somebody_says(chance)
+        elif self.said and chance.random() < 0.4:
+            with session(self.engine) as opened:
+                number = chance.choice(sorted(self.said))
+                overrides.end(opened, number, self.now, "IT")
+                del self.said[number]
+        if chance.random() < 0.1:
+            self.the_process_dies(chance)
+
+    def somebody_says(self, chance: Random) -> None:
+        room = chance.choice(ROOMS)
+        device = f"{room}-l{chance.randint(1, 2)}"
+        soon = self.now + timedelta(minutes=chance.choice([1, 4, 15]))
+        said = [
+            Said(OverrideKind.PAUSE, until=soon),
+            Said(OverrideKind.PAUSE, room=room, until=chance.choice([None, soon])),
+            Said(OverrideKind.MAINTENANCE, device=device, until=chance.choice([None, soon])),
+            Said(OverrideKind.BLOCK, room=room, until=soon),
+        ]
+        coming = [one for one in self.courses() if one.room_id == room and one.start > self.now]
+        if coming:
+            course = min(coming, key=lambda one: one.start).id
+            said.append(Said(OverrideKind.SKIP, device=device, course=course))
+            said.append(Said(OverrideKind.CANCEL, course=course))
+        one = chance.choice(said)
+        scope = overrides.Scope(room=one.room, device=one.device, course=one.course)
+        with session(self.engine) as opened:
+            made = overrides.say(opened, one.kind, scope, self.now, "Ida", until=one.until)
+            self.said[made.id or 0] = one
+
+    def the_process_dies(self, chance: Random) -> None:
+        """Before the commit: nothing of it is there afterwards, and the next one goes on."""
+        before = {run.id: run.model_dump() for run in runs(self.engine)}
+        with suppress(Crash), session(self.engine) as opened:
+            resets.expire(opened, self.now)
+            resets.plan(opened, self.now, self.settings)
+            if chance.random() < 0.5:
+                resets.claim(opened, self.now, self.settings, started=self.started)
+            raise Crash
+        assert {run.id: run.model_dump() for run in runs(self.engine)} == before
+
+    @rule(minutes=st.sampled_from([5, 40, 200]))
+    def the_service_is_down(self, minutes: int) -> None:
+        self.now += timedelta(minutes=minutes)
+        self.started = self.now
+        self.plan()
+        self.claim()
+
+    def orders(self) -> list[Order]:
+        with session(self.engine) as opened:
+            found = resets.claim(opened, self.now, self.settings, started=self.started)
+        assert not found or self.now - self.started >= timedelta(minutes=2)
+        # A second process, which has been there for long.
+        again = claim(self.engine, self.now, self.settings)
+        assert not {order.device for order in found} & {order.device for order in again}
+        found += again
+        self.begun |= {order.id.rpartition(".")[0]: self.now for order in found}
+        lately = [at for at in self.begun.values() if at > self.now - timedelta(minutes=5)]
+        assert len(lately) <= self.settings.reset_starts
+        return found
+
+    def nothing_speaks_against(self, order: Order, run: ResetRun) -> None:
+        assert not [one for one in self.said.values() if one.forbids(order, run, self.now)]
+
+
+for machine in (World, SaidByHand):
+    machine.TestCase.settings = settings(
+        max_examples=10,
+        stateful_step_count=10,
+        deadline=None,
+        derandomize=True,
+        phases=[Phase.generate],  # one seed holds many steps: there is little to shrink
+        suppress_health_check=list(HealthCheck),
+    )
 TestWorld = World.TestCase
+TestSaidByHand = SaidByHand.TestCase
