@@ -30,6 +30,7 @@ from dashboards import (
 )
 from dashboards.errors import register_errors
 from dashboards.letters import write as write_letter
+from dashboards.letters import write_fault
 from dashboards.limits import Limits
 
 routers = [
@@ -85,4 +86,4 @@ def _kept_for_ever(inner: ASGIApp) -> ASGIApp:
     return answer
 
 
-__all__ = ["mount", "register_errors", "routers", "write_letter"]
+__all__ = ["mount", "register_errors", "routers", "write_fault", "write_letter"]

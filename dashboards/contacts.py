@@ -68,8 +68,8 @@ def _page(
     ).all()
     sent = opened.exec(
         select(Notice, Room)
-        .join(Room, col(Room.id) == col(Notice.room_id))
-        .where(col(Room.site_id).in_(visitor.sites))
+        .outerjoin(Room, col(Room.id) == col(Notice.room_id))
+        .where(col(Notice.site_id).in_(visitor.sites))
         .order_by(col(Notice.made_at).desc())
         .limit(MOST)
     ).all()

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
 
-from babel.dates import format_date, format_time
+from babel.dates import format_date, format_datetime, format_time
 
 from dashboards.view import environment, local
+from fleet.incidents import Fault
 from fleet.notify import Letter, Written
 from fleet.readiness import Reason
 from inventory import Level
@@ -59,6 +60,22 @@ def write(public_url: str, letter: Letter, now: datetime) -> Written:
     )
     time = format_time(local(letter.courses[0].start), "HH:mm", locale="de")
     subject = SUBJECTS[letter.level].format(room=letter.room.name, time=time)
+    return Written(subject, text.strip() + "\n", link)
+
+
+def write_fault(public_url: str, fault: Fault) -> Written:
+    german = environment("de").overlay(autoescape=False)
+    name = fault.device.name if fault.device else fault.site.name
+    place = f"{fault.room.name}, {fault.site.name}" if fault.room else fault.site.municipality
+    link = f"{public_url}/geraet/{fault.device.id}" if fault.device else f"{public_url}/stoerungen"
+    text = german.get_template("fault.txt").render(
+        fault=fault,
+        name=name,
+        place=place,
+        since=format_datetime(local(fault.incident.since), "d. MMMM, HH:mm", locale="de"),
+        link=link,
+    )
+    subject = f"{name} ({place}): {'Störung behoben' if fault.over else 'Störung'}"
     return Written(subject, text.strip() + "\n", link)
 
 

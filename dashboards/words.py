@@ -179,6 +179,8 @@ LEVEL = {
     Level.DUTY: N_("Nachricht an Bereitschaft und Büro"),
     Level.START: N_("Auf der Übersicht gezeigt"),
     Level.RECOVERED: N_("Entwarnung"),
+    Level.FAULT: N_("Störung"),
+    Level.FAULT_OVER: N_("Störung behoben"),
 }
 AUDIENCE = {
     Audience.CARETAKER: N_("Hausmeisterei"),

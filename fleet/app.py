@@ -97,6 +97,7 @@ def create_app(
         bus = await open_bus(settings.bus)
         write = partial(dashboards.write_letter, settings.public_url)
         service = jobs.Service(app.state.engine, bus, settings, clock, write)
+        service.write_fault = partial(dashboards.write_fault, settings.public_url)
         service.started = clock()
         app.state.service = service
         app.state.started = clock()

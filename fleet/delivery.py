@@ -73,6 +73,7 @@ class Parcel:
     level: str
     site: str
     room: str
+    """Empty: the whole site."""
 
 
 def deliver(parcel: Parcel, settings: Settings, now: datetime) -> None:

@@ -61,6 +61,7 @@ class Service:
     settings: Settings
     clock: Callable[[], datetime]
     write: notify.Writer | None = None
+    write_fault: incidents.Writer | None = None
     """Puts messages into words; None: nobody is told of anything."""
     agents: EmbeddedAgents | None = None
     """None: the agents are where the devices are."""
@@ -173,7 +174,7 @@ async def judge_devices(service: Service) -> None:
     def run() -> None:
         now = service.clock()
         intake.rejudge(service.engine, now, service.settings)
-        incidents.tick(service.engine, now, service.settings)
+        incidents.tick(service.engine, now, service.settings, service.write_fault)
 
     await asyncio.to_thread(run)
 

@@ -247,6 +247,7 @@ def _post(
                 id=uuid4().hex,
                 bundle=bundle,
                 contact_id=contact.id if contact else None,
+                site_id=site.id,
                 room_id=room,
                 level=level,
                 channel=contact.channel if contact else Channel.LOG,

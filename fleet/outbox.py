@@ -13,7 +13,7 @@ from sqlmodel import Session, col, select
 
 from fleet.delivery import FINAL, NotDelivered, Parcel, deliver
 from fleet.settings import Settings
-from inventory import OPEN_NOTICES, Channel, Contact, Notice, NoticeState, Room
+from inventory import OPEN_NOTICES, Channel, Contact, Notice, NoticeState
 from inventory.db import session
 
 log = logging.getLogger(__name__)
@@ -56,15 +56,14 @@ def _take(engine: Engine, now: datetime, tired: set[str]) -> Parcel | None:
     with session(engine) as opened:
         _give_up(opened, now)
         due = opened.exec(
-            select(Notice, Contact, Room)
-            .join(Room, col(Room.id) == col(Notice.room_id))
+            select(Notice, Contact)
             .outerjoin(Contact, col(Contact.id) == col(Notice.contact_id))
             .where(col(Notice.state).in_(OPEN_NOTICES))
             .where(Notice.next_try_at <= now)
             .order_by(col(Notice.next_try_at), col(Notice.id))
             .limit(50)
         ).all()
-        for notice, contact, room in due:
+        for notice, contact in due:
             address = contact.address if contact else ""
             if _way(notice.channel, address) in tired:
                 continue
@@ -89,8 +88,8 @@ def _take(engine: Engine, now: datetime, tired: set[str]) -> Parcel | None:
                     notice.text,
                     notice.link,
                     notice.level.value,
-                    room.site_id,
-                    room.id,
+                    notice.site_id,
+                    notice.room_id or "",
                 )
     return None
 

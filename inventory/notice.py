@@ -1,4 +1,4 @@
-"""Which alarms were raised for a course, and the messages that told of them."""
+"""Which alarms were raised for a course, and the messages that told of them or of an incident."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -21,6 +21,9 @@ class Level(StrEnum):
     """The course begins in a room that is not ready: shown on the pages, and never taken back."""
     RECOVERED = "recovered"
     """The room is ready after all; the last thing that is said of a course."""
+    FAULT = "fault"
+    """An incident began. It belongs to no course and so to no step of the ladder."""
+    FAULT_OVER = "fault_over"
 
 
 class Alarm(SQLModel, table=True):
@@ -70,7 +73,9 @@ class Notice(SQLModel, table=True):
         ),
     )
     """None: nobody is named for it, or the contact is gone."""
-    room_id: str = Field(sa_column=reference("room.id"))
+    site_id: str = Field(sa_column=reference("site.id"))
+    room_id: str | None = Field(default=None, sa_column=reference("room.id", nullable=True))
+    """None: it is about the whole site."""
     level: Level = Field(sa_column=word(Level))
     channel: Channel = Field(sa_column=word(Channel))
     subject: str = Field(max_length=200)

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from datetime import datetime, timedelta
+from functools import partial
 from random import Random
 from typing import ClassVar
 
@@ -10,10 +11,25 @@ from sqlalchemy import Engine
 from sqlmodel import col, select
 
 from agents.messages import Heartbeat, Reading
+from dashboards.letters import write_fault
 from fleet import incidents, intake, overrides
 from fleet.incidents.deciding import Seen, decide
 from fleet.settings import Settings
-from inventory import Device, DeviceKind, DeviceState, Health, Incident, OverrideKind, Service
+from inventory import (
+    Audience,
+    Channel,
+    Contact,
+    Device,
+    DeviceKind,
+    DeviceState,
+    Health,
+    Incident,
+    Level,
+    Notice,
+    NoticeState,
+    OverrideKind,
+    Service,
+)
 from inventory.db import migrate, open_engine, reading, session
 from tests.room import add_course, furnish
 from tests.rows import device
@@ -54,6 +70,8 @@ class Site:
                 opened.add(device(name, "r1", kind, uplink_id=uplink, power_id=power))
         add_course(engine, start - timedelta(hours=1), length=timedelta(hours=12))
 
+    write = staticmethod(partial(write_fault, "https://raumwart.example"))
+
     def out(self) -> set[str]:
         """Everybody who does not answer: the broken, and who hangs on them."""
         gone, waiting = set(), list(self.broken)
@@ -83,7 +101,7 @@ class Site:
                 ))  # fmt: skip
             intake.apply(self.engine, said, self.now, SETTINGS)
             intake.rejudge(self.engine, self.now, SETTINGS)
-            incidents.tick(self.engine, self.now, SETTINGS)
+            incidents.tick(self.engine, self.now, SETTINGS, self.write)
 
     def told(self) -> list[Incident]:
         with reading(self.engine) as opened:
@@ -156,6 +174,56 @@ def test_a_device_in_repair_is_no_incident(site: Site) -> None:
     site.run(site.now + 5 * MINUTE, lossy=0)
     (incident,) = site.told()
     assert incident.closed_at is not None
+
+
+def notices(engine: Engine) -> list[Notice]:
+    with reading(engine) as opened:
+        return list(opened.exec(select(Notice).order_by(col(Notice.made_at), col(Notice.id))))
+
+
+def test_the_it_is_told_once_and_told_of_the_end(site: Site) -> None:
+    with session(site.engine) as opened:
+        for name, audience in (("it", Audience.IT), ("haus", Audience.CARETAKER)):
+            opened.add(
+                Contact(
+                    id=name, site_id="vhs", name=name, audience=audience, channel=Channel.MAIL,
+                    address=f"{name}@example.org", quiet="09:00-10:00",
+                )
+            )  # fmt: skip
+    site.broken = {"switch"}
+    site.run(site.now + 8 * MINUTE, lossy=0)
+    (first,) = notices(site.engine)
+    assert (first.contact_id, first.level, first.room_id) == ("it", Level.FAULT, "r1")
+    assert "Switch" in first.subject
+    assert "Antwortet nicht." in first.text
+    assert "weitere Geräte" in first.text
+    assert first.next_try_at >= first.made_at + 30 * MINUTE, "the quiet hours hold"
+    with session(site.engine) as opened:  # it arrived
+        opened.get_one(Notice, first.id).state = NoticeState.SENT
+    site.broken = set()
+    site.run(site.now + 12 * MINUTE, lossy=0)
+    _, last = notices(site.engine)
+    assert (last.contact_id, last.level) == ("it", Level.FAULT_OVER)
+    assert "behoben" in last.subject
+    assert "ist vorbei" in last.text
+
+
+def test_who_was_not_told_yet_is_not_told_any_more(site: Site) -> None:
+    with session(site.engine) as opened:
+        opened.add(
+            Contact(
+                id="it", site_id="vhs", name="IT", audience=Audience.IT, channel=Channel.LOG,
+            )
+        )  # fmt: skip
+    site.broken = {"usv", "ap-1", "laptop-1"}
+    with session(site.engine) as opened:
+        for each in opened.exec(select(Device)):
+            each.uplink_id = each.power_id = None
+    site.run(site.now + 12 * MINUTE, lossy=0)
+    site.broken = set()
+    site.run(site.now + 12 * MINUTE, lossy=0)
+    (only,) = notices(site.engine)
+    assert (only.room_id, only.state) == (None, NoticeState.DROPPED)
 
 
 def test_somebody_works_on_it(site: Site) -> None:

@@ -11,12 +11,13 @@ from sqlmodel import Session, col, select
 from fleet.health import silence_limit
 from fleet.health.causes import SITE
 from fleet.incidents.deciding import Change, Seen, decide
+from fleet.incidents.telling import Fault, Writer, tell_begun, tell_over
 from fleet.settings import Settings
 from inventory import AgentContact, Device, DeviceState, Health, Incident, Room, Service
 from inventory.db import reading, session
 from inventory.upsert import insert_missing
 
-__all__ = ["SITE_REASONS", "current", "past", "tick"]
+__all__ = ["SITE_REASONS", "Fault", "Writer", "current", "past", "tick"]
 
 log = logging.getLogger(__name__)
 
@@ -30,9 +31,10 @@ SITE_REASONS: dict[str, str] = {
 """Incidents of a whole site: reason → the sentence for people."""
 
 
-def tick(engine: Engine, now: datetime, settings: Settings) -> None:
-    """Look at everything, and write what has begun and ended. Harmless when run twice: an index
-    holds that one cause has one open incident."""
+def tick(engine: Engine, now: datetime, settings: Settings, write: Writer | None = None) -> None:
+    """Look at everything, and write what has begun and ended, and the messages about it (`write`
+    puts them into words). Harmless when run twice: an index holds that one cause has one open
+    incident."""
     with reading(engine) as opened:
         seen = [*_devices(opened), *_sites(opened, now, settings)]
         cut_off = Counter(_cut_off(opened))
@@ -41,14 +43,18 @@ def tick(engine: Engine, now: datetime, settings: Settings) -> None:
     grown = {each.id: cut_off[key] for key, each in running.items() if cut_off[key] > each.affected}
     if change.opened or change.closed or grown:
         with session(engine) as opened:
-            _write(opened, change, cut_off, now)
+            _write(opened, change, cut_off, now, write)
             for incident, count in grown.items():
                 larger = update(Incident).where(col(Incident.id) == incident)
                 opened.execute(larger.values(affected=count))
 
 
 def _write(
-    session: Session, change: Change, cut_off: Counter[tuple[str, str]], now: datetime
+    session: Session,
+    change: Change,
+    cut_off: Counter[tuple[str, str]],
+    now: datetime,
+    write: Writer | None,
 ) -> None:
     rows = [
         {
@@ -62,19 +68,34 @@ def _write(
         }
         for each in change.opened
     ]
-    if rows:
-        session.execute(insert_missing(session, Incident), rows)
+    opened: list[int | None] = []
+    closed: list[int | None] = []
+    for row in rows:
+        # One by one, to know which of them were ours: another process may have been faster.
+        statement = insert_missing(session, Incident).values(**row).returning(col(Incident.id))
+        opened += session.scalars(statement).all()
     for site, cause in change.closed:
-        session.execute(
+        closed += session.scalars(
             update(Incident)
             .where(col(Incident.site_id) == site, col(Incident.cause) == cause)
             .where(col(Incident.closed_at).is_(None))
             .values(closed_at=now)
-        )
-    for each in change.opened:
-        log.warning("%s, %s: %s", each.site, each.id, each.reason)
-    for site, cause in change.closed:
-        log.info("%s, %s: over", site, cause)
+            .returning(col(Incident.id))
+            .execution_options(synchronize_session=False)
+        ).all()
+    for incident in _of(session, opened):
+        log.warning("%s, %s: %s", incident.site_id, incident.cause, incident.reason)
+    for incident in _of(session, closed):
+        log.info("%s, %s: over", incident.site_id, incident.cause)
+    if write:
+        tell_begun(session, _of(session, opened), now, write)
+        tell_over(session, _of(session, closed), now, write)
+
+
+def _of(session: Session, ids: Collection[int | None]) -> Sequence[Incident]:
+    return session.exec(
+        select(Incident).where(col(Incident.id).in_(ids)).order_by(col(Incident.id))
+    ).all()
 
 
 def _devices(session: Session) -> Iterator[Seen]:

@@ -16,7 +16,12 @@ from fleet.metrics import tally
 from fleet.metrics.devices import device_families
 from fleet.metrics.exposition import CONTENT_TYPE, Family, write
 from fleet.metrics.resets import reset_families
-from fleet.metrics.trust import notice_families, proof_families, timetable_families
+from fleet.metrics.trust import (
+    incident_families,
+    notice_families,
+    proof_families,
+    timetable_families,
+)
 from fleet.settings import Settings
 from inventory import (
     AgentContact,
@@ -69,6 +74,7 @@ def render(engine: Engine, now: datetime, settings: Settings | None = None) -> b
             *proof_families(session, counted, now),
             *_reports(session),
             *_agents(session),
+            *incident_families(session),
             *timetable_families(session),
             *notice_families(counted),
         ]

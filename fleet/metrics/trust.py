@@ -7,7 +7,8 @@ from datetime import datetime
 from sqlalchemy import func, select
 from sqlmodel import Session, col
 
-from fleet import canary
+from fleet import canary, incidents
+from fleet.health.trends import coming
 from fleet.metrics import tally
 from fleet.metrics.exposition import Family
 from fleet.timetable import WARNINGS
@@ -46,6 +47,27 @@ def proof_families(session: Session, counted: tally.Counts, now: datetime) -> It
     return state, good, failures, sealed
 
 
+def incident_families(session: Session) -> Iterable[Family]:
+    """One line per cause, so that an alert is one per cause too."""
+    begun = Family("raumwart_incident_open", "gauge", "1 while a fault lasts, by its cause")
+    cut_off = Family(
+        "raumwart_incident_affected_devices", "gauge", "How many other devices it cut off at most"
+    )
+    due = Family(
+        "raumwart_device_trouble_due_timestamp_seconds",
+        "gauge",
+        "When trouble is to be expected if a device goes on as it did",
+    )
+    for one in incidents.current(session):
+        where = {"site": one.site_id, "cause": one.cause, "reason": one.reason}
+        begun.add(1, **where)
+        cut_off.add(one.affected, **where)
+    for each, device, room in coming(session):
+        when = each.due_at.timestamp()
+        due.add(when, site=room.site_id, room=room.id, device=device.id, code=each.code)
+    return begun, cut_off, due
+
+
 def timetable_families(session: Session) -> Iterable[Family]:
     good = Family(
         "raumwart_feed_last_success_timestamp_seconds",
@@ -55,7 +77,7 @@ def timetable_families(session: Session) -> Iterable[Family]:
     max_age = Family(
         "raumwart_feed_max_age_seconds", "gauge", "From which age on the timetable is in doubt"
     )
-    coming = Family("raumwart_feed_occurrences", "gauge", "Courses to come that were read in it")
+    ahead = Family("raumwart_feed_occurrences", "gauge", "Courses to come that were read in it")
     warned = Family(
         "raumwart_feed_warnings", "gauge", "What was guessed or mended when it was read, by kind"
     )
@@ -75,11 +97,11 @@ def timetable_families(session: Session) -> Iterable[Family]:
         .join(newest, newest.c.id == col(FeedSnapshot.id))
         .order_by(col(Feed.id))
     )
-    for site, feed_id, ahead, warnings in read:
-        coming.add(ahead, site=site, feed=feed_id)
+    for site, feed_id, count, warnings in read:
+        ahead.add(count, site=site, feed=feed_id)
         for kind in WARNINGS:
             warned.add(warnings.get(kind, 0), site=site, feed=feed_id, kind=kind)
-    return good, max_age, coming, warned
+    return good, max_age, ahead, warned
 
 
 def notice_families(counted: tally.Counts) -> Iterable[Family]:
