@@ -65,6 +65,7 @@ NEED = st.integers(0, 9999) | st.tuples(st.integers(0, 99), st.integers(0, 99)).
 )
 LIMITS = st.dictionaries(TEXT, st.integers(-99, 99) | st.just(0.4), max_size=2)
 PLACE = NAME.filter(lambda name: len(name) <= 200)
+FEW = st.lists(PLACE, min_size=1, max_size=3)
 OPTIONS = st.fixed_dictionaries(
     {},
     optional={
@@ -72,8 +73,10 @@ OPTIONS = st.fixed_dictionaries(
         "zone": st.sampled_from(["Europe/Berlin", "UTC"]),
         "default_minutes": st.integers(5, 1440),
         "all_day": st.sampled_from(["course", "block", "ignore"]),
-        "cancelled": st.lists(PLACE, min_size=1, max_size=3),
-        "columns": st.fixed_dictionaries({}, optional={"title": st.lists(PLACE, min_size=1)}),
+        "cancelled": FEW,
+        "columns": st.fixed_dictionaries(
+            {}, optional={"title": st.lists(PLACE, min_size=1, max_size=3)}
+        ),
     },
 )
 KINDS = ["laptop", "tablet", "projector", "access_point", "switch", "printer", "display", "ups"]

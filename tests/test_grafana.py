@@ -130,7 +130,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[httpx
         "scrape_configs": [
             {
                 "job_name": "raumwart",
-                "scrape_interval": "1s",
+                "scrape_interval": "3s",  # also the time limit of one scrape
                 "static_configs": [{"targets": [f"127.0.0.1:{port}"]}],
             }
         ],
