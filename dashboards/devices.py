@@ -11,6 +11,7 @@ from sqlmodel import Session, col, func, select
 
 from dashboards import words
 from dashboards.evidence import points
+from dashboards.fact_words import MACHINE_ONLY, fact_names
 from dashboards.finding import find_device
 from dashboards.history import strip
 from dashboards.insisting import tiers_of
@@ -103,9 +104,7 @@ def _device_page(
         state=state,
         recipe=recipe,
         names=[
-            name
-            for name in words.fact_names(state.facts if state else {})
-            if name not in words.MACHINE_ONLY
+            name for name in fact_names(state.facts if state else {}) if name not in MACHINE_ONLY
         ],
         strips=[strip(flips, current, now, days, first) for days in (1, 7)],
         first=first,

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from dashboards import units, words
+from dashboards import units
+from dashboards.fact_words import FACT, fact_names
 from dashboards.words import N_
 from fleet.resets import verify
 from inventory import Recipe, ResetRun, RunState
@@ -86,7 +87,7 @@ def points(
     if recipe is None or not run.evidence:
         return []
     wrong = {each.fact for each in verify(recipe.expects, run.evidence, run.order_id or "")}
-    shown = sorted(words.fact_names(recipe.expects), key=lambda fact: fact not in wrong)
+    shown = sorted(fact_names(recipe.expects), key=lambda fact: fact not in wrong)
     if run.state is RunState.VERIFIED:
         shown = [fact for fact in shown if fact not in wrong]
     return [
@@ -98,7 +99,7 @@ def points(
 def _text(
     fact: str, good: bool, found: dict[str, Any], language: str, translate: Callable[[str], str]
 ) -> str:
-    named = translate(words.FACT[fact])
+    named = translate(FACT[fact])
     if fact not in found:
         return translate(UNTOLD).format(fact=named)
     value = units.human(fact, found[fact], language, translate)

@@ -7,6 +7,7 @@ from babel.numbers import format_decimal, format_percent
 
 from agents.facts import FACTS
 from dashboards import words
+from dashboards.fact_words import FACT_VALUES
 
 INPUTS = {
     "1": words.N_("Computer"),
@@ -46,7 +47,7 @@ def _text(name: str, value: str, translate: Callable[[str], str]) -> str:
     if name in ("input", "inputs") and value[1:2] and value[0] in INPUTS and not value[2:3].strip():
         called = f" ({value[3:]})" if value[3:] else ""
         return f"{translate(INPUTS[value[0]])} {value[1]}{called}"
-    return translate(words.FACT_VALUES[value]) if value in words.FACT_VALUES else value
+    return translate(FACT_VALUES[value]) if value in FACT_VALUES else value
 
 
 def _measure(

@@ -20,7 +20,7 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
 from jinja2.runtime import Context
 
-from dashboards import reasons, units, words
+from dashboards import fact_words, reasons, units, words
 from dashboards.places import ADDRESSES
 from fleet.auth import Action, Visitor
 
@@ -98,7 +98,9 @@ def environment(language: str) -> Environment:
     )
     texts = translations(language)
     made.install_gettext_translations(texts, newstyle=True)  # type: ignore[attr-defined]
-    made.globals.update(asset=asset, words=words, languages=LANGUAGES, further=ADDRESSES)
+    made.globals.update(
+        asset=asset, words=words, fact_words=fact_words, languages=LANGUAGES, further=ADDRESSES
+    )
     made.filters.update(_time_filters(language))
     made.filters["number"] = lambda value: format_decimal(value, locale=language)
     made.filters["fact"] = lambda value, name: units.human(name, value, language, texts.gettext)

@@ -3,9 +3,6 @@
 The German text is the source; `locale/en` translates it. `N_` only marks a text for the catalogue.
 """
 
-from collections.abc import Mapping
-
-from agents.facts import FACTS
 from fleet.auth import MIN_PASSWORD
 from inventory import (
     Audience,
@@ -201,131 +198,6 @@ NOTICE_STATE = {
     NoticeState.DROPPED: N_("nicht mehr nötig"),
 }
 
-FACT = {
-    "model": N_("Modell"),
-    "vendor": N_("Hersteller"),
-    "firmware": N_("Software-Stand"),
-    "serial": N_("Seriennummer"),
-    "name": N_("Eigener Name"),
-    "profile": N_("SNMP-Profil"),
-    "object_id": N_("SNMP-Kennung"),
-    "description": N_("Beschreibung"),
-    "uptime_s": N_("Läuft seit"),
-    "round_trip_s": N_("Antwortzeit"),
-    "cpu_ratio": N_("Prozessor belegt"),
-    "memory_ratio": N_("Speicher belegt"),
-    "memory_total_bytes": N_("Speicher eingebaut"),
-    "load_1m": N_("Last je Prozessor"),
-    "disk_free_bytes": N_("Platz frei"),
-    "disk_ratio": N_("Platz belegt"),
-    "temperature_c": N_("Temperatur"),
-    "battery_ratio": N_("Akku"),
-    "battery_wear_ratio": N_("Akku-Verschleiß"),
-    "plugged": N_("Am Netzteil"),
-    "clients": N_("Verbundene Geräte"),
-    "clients_2g": N_("Verbundene Geräte bei 2,4 GHz"),
-    "clients_5g": N_("Verbundene Geräte bei 5 GHz"),
-    "clients_6g": N_("Verbundene Geräte bei 6 GHz"),
-    "clients_per_network": N_("Verbundene Geräte je Netz"),
-    "channel_2g": N_("Kanal bei 2,4 GHz"),
-    "channel_5g": N_("Kanal bei 5 GHz"),
-    "channel_6g": N_("Kanal bei 6 GHz"),
-    "utilisation_ratio": N_("Funkkanal belegt"),
-    "noise_dbm": N_("Rauschen"),
-    "access_points": N_("WLAN-Zugänge bekannt"),
-    "access_points_up": N_("WLAN-Zugänge verbunden"),
-    "in_bytes": N_("Empfangen"),
-    "out_bytes": N_("Gesendet"),
-    "errors": N_("Fehlerhafte Pakete"),
-    "ports_up": N_("Anschlüsse verbunden"),
-    "ports": N_("Anschlüsse"),
-    "poe_watts": N_("Strom über Netzwerk"),
-    "power_watts": N_("Stromverbrauch"),
-    "voltage_v": N_("Spannung"),
-    "power": N_("Betrieb"),
-    "input": N_("Eingang"),
-    "inputs": N_("Eingänge"),
-    "signal": N_("Bildsignal am Eingang"),
-    "resolution": N_("Auflösung des Signals"),
-    "native_resolution": N_("Beste Auflösung"),
-    "frozen": N_("Standbild"),
-    "at_rest": N_("Wirft kein Bild"),
-    "picture_muted": N_("Bild ausgeblendet"),
-    "sound_muted": N_("Ton aus"),
-    "lamp_s": N_("Lampe in Betrieb"),
-    "filter_s": N_("Filter in Betrieb"),
-    "lamp_part": N_("Passende Lampe"),
-    "filter_part": N_("Passender Filter"),
-    "details": N_("Weitere Angaben"),
-    "fan_state": N_("Lüfter"),
-    "lamp_state": N_("Lampe"),
-    "temperature_state": N_("Temperatur-Wächter"),
-    "cover_state": N_("Abdeckung"),
-    "filter_state": N_("Filter"),
-    "other_state": N_("Sonstiger Fehler"),
-    "printer_state": N_("Drucker-Zustand"),
-    "paper_empty": N_("Papier leer"),
-    "paper_jam": N_("Papierstau"),
-    "door_open": N_("Klappe offen"),
-    "supply_ratio": N_("Toner oder Tinte"),
-    "supplies": N_("Vorrat im Einzelnen"),
-    "supply_low": N_("Toner oder Tinte knapp"),
-    "pages": N_("Gedruckte Seiten"),
-    "on_battery": N_("Läuft auf Batterie"),
-    "battery_replace": N_("Batterie tauschen"),
-    "runtime_s": N_("Restlaufzeit"),
-    "load_ratio": N_("Auslastung"),
-    "screen_on": N_("Bildschirm an"),
-    "kiosk_locked": N_("Kiosk gesperrt"),
-    "settings_kept": N_("Einstellungen wie vorgesehen"),
-    "on_start_page": N_("Zeigt die Startseite"),
-    "wifi_dbm": N_("WLAN-Signal"),
-    "report_age_s": N_("Letzte Meldung an den Verwaltungsserver vor"),
-    "sessions": N_("Angemeldete Personen"),
-    "failed_units": N_("Ausgefallene Dienste"),
-    "updates": N_("Offene Updates"),
-    "security_updates": N_("Offene Sicherheits-Updates"),
-    "reboot_needed": N_("Neustart nötig"),
-    "disk_healthy": N_("Datenträger gesund"),
-    "clock_offset_s": N_("Uhr weicht ab"),
-    "reset_id": N_("Letzte Zurücksetzung"),
-    "residue": N_("Spuren von Gästen"),
-    "residue_places": N_("Wo Spuren waren"),
-    "home_hash": N_("Prüfsumme des Gast-Ordners"),
-    "home_clean": N_("Gast-Ordner frisch"),
-    "used_since": N_("Seitdem benutzt"),
-    "tier": N_("Art der Zurücksetzung"),
-    "processes": N_("Programme des Gastes"),
-    "logins": N_("Anmeldungen seitdem"),
-    "skeleton_hash": N_("Prüfsumme der Vorlage"),
-    "script_hash": N_("Prüfsumme der Skripte"),
-    "residue_counts": N_("Spuren nach Ort"),
-    "foreign_networks": N_("Fremde WLAN- und Netz-Zugänge"),
-    "print_jobs": N_("Druckaufträge auf dem Gerät"),
-    "mounts": N_("Eingehängte Laufwerke"),
-    "lost_items": N_("Vergessene USB-Sticks"),
-    "trash": N_("Benutzte Gast-Ordner im Papierkorb"),
-    "boot_id": N_("Kennung des Starts"),
-    "boot_fresh": N_("Verlangter Neustart erledigt"),
-    "alarm_set": N_("Wecker gestellt"),
-    "canary_planted": N_("Absichtlich gelegte Spuren"),
-    "canary_unseen": N_("Gelegte Spuren, die das Gerät nicht sah"),
-}
-
-FACT_VALUES = {
-    "standby": N_("Bereitschaft"),
-    "on": N_("an"),
-    "cooling": N_("kühlt ab"),
-    "warming": N_("wärmt auf"),
-    "ok": N_("in Ordnung"),
-    "warning": N_("Warnung"),
-    "error": N_("Fehler"),
-    "idle": N_("wartet"),
-    "printing": N_("druckt"),
-    "stopped": N_("angehalten"),
-    "other": N_("anderes"),
-}
-
 RECIPE = {
     BUILT_IN["laptop-reset"].name: N_("Laptop: frischer Gast-Ordner, keine Spur vom letzten Gast"),
     BUILT_IN["laptop-canary"].name: N_("Laptop: Selbsttest der Zurücksetzung mit gelegten Spuren"),
@@ -390,12 +262,3 @@ PASSWORD_HINT = N_("Mindestens {count} Zeichen. Ein Satz ist leichter zu merken 
 
 def password_hint(translated: str) -> str:
     return translated.format(count=MIN_PASSWORD)
-
-
-MACHINE_ONLY = frozenset({"reset_id", "home_hash"})
-"""Facts that say nothing to people; they stand only with the proof of a reset."""
-
-
-def fact_names(facts: Mapping[str, object]) -> list[str]:
-    """The facts that we know, in the registry's order: what is asked most stands first."""
-    return [name for name in FACTS if name in facts]

@@ -122,7 +122,8 @@ def some_of_all(opened: Any, now: datetime) -> None:
     for state in (NoticeState.SENT, NoticeState.FAILED, NoticeState.WAITING):
         opened.add(
             Notice(
-                id=state.value, bundle=state.value, room_id="r1", level=Level.CARETAKER,
+                id=state.value, bundle=state.value, site_id="vhs", room_id="r1",
+                level=Level.CARETAKER,
                 channel=Channel.MAIL, subject="s", text="t", state=state,
                 made_at=now - (HOUR if state is not NoticeState.WAITING else timedelta(0)),
                 next_try_at=now, expires_at=now,

@@ -92,6 +92,7 @@ def test_the_last_messages_are_shown(house: House) -> None:
             Notice(
                 id="n1",
                 bundle="b1",
+                site_id="ahlendorf",
                 room_id="ahlendorf-1",
                 level=Level.DUTY,
                 channel=Channel.MAIL,

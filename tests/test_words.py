@@ -9,7 +9,7 @@ from babel.messages.catalog import Catalog
 from babel.messages.pofile import read_po
 
 from agents.facts import FACTS
-from dashboards import reasons, units, view, words
+from dashboards import fact_words, reasons, units, view, words
 from dashboards.catalogue import extract
 from dashboards.finding import in_order
 from dashboards.history import WIDTH, strip
@@ -101,9 +101,9 @@ def test_every_reason_of_a_run_has_a_sentence() -> None:
 
 
 def test_every_word_of_the_tables_can_be_said() -> None:
-    assert set(FACTS) == set(words.FACT)
+    assert set(FACTS) == set(fact_words.FACT)
     values = {value for fact in FACTS.values() for value in fact.values}
-    assert values <= set(words.FACT_VALUES)
+    assert values <= set(fact_words.FACT_VALUES)
     assert {recipe.name for recipe in BUILT_IN.values()} == set(words.RECIPE)
     for kind in DeviceKind:
         assert kind in words.KIND
