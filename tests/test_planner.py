@@ -170,6 +170,22 @@ def test_a_skipped_reset_and_a_block() -> None:
     assert blocked.window.not_before == NOON + HOUR + 2 * MINUTE
 
 
+def test_a_course_that_moves_to_the_start_of_another_brings_no_second_reset() -> None:
+    """Whichever of the two had its reset first: one stands for both."""
+    one, other = lesson(1, 3 * HOUR), lesson(2, 5 * HOUR)
+    (later,) = [each for each in added(world(one, other)) if each.lesson.id == 2]
+    together = world(replace(other, id=1), other)
+    waiting = replace(together, runs=[known(later)])
+    assert plan(NOON, waiting) == plan(NOON, replace(world(other), runs=[known(later)]))
+    proved = known(later, state=RunState.VERIFIED)
+    assert plan(NOON, replace(together, runs=[proved])) == []
+    both = [known(later), known(later, id="run-1", course=1)]
+    closed = plan(NOON, replace(together, runs=both))
+    assert [(each.run.id, each.reason) for each in closed if isinstance(each, Close)] == [
+        ("run-l1", "course_changed")
+    ]
+
+
 @st.composite
 def worlds(draw: st.DrawFn) -> World:
     """A few rooms with courses, runs of an earlier plan, and things said by hand."""

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -79,10 +79,12 @@ def plan(now: datetime, world: World) -> list[Action]:
         lesson.id: (place, lesson) for place in world.places.values() for lesson in place.lessons
     }
     machines = _by_room(world.machines)
+    led = frozenset((run.course, run.course_start) for run in known.values())
+    next_ones = {place.id: coming(place, now, led) for place in world.places.values()}
     wanted: dict[tuple[int, str, datetime], tuple[Machine, Lesson, Choice]] = {}
     for place in world.places.values():
         if place.trusted:
-            for lesson in coming(place, now):
+            for lesson in next_ones[place.id]:
                 near = [m for m in machines[place.id] if lesson.start - m.ahead <= now]
                 near = [m for m in near if not _skipped(world, lesson, m)]
                 runs = {m.id: known.get((lesson.id, m.id, lesson.start)) for m in near}
@@ -90,19 +92,24 @@ def plan(now: datetime, world: World) -> list[Action]:
                 for machine in near:
                     key = lesson.id, machine.id, lesson.start
                     wanted[key] = machine, lesson, chosen[machine.id]
-    actions: list[Action] = [*_dropped(world, held)]
+    stand = {lesson.id for lessons in next_ones.values() for lesson in lessons}
+    actions: list[Action] = [*_dropped(world, held, stand, now)]
     gone = {each.run.id for each in actions if isinstance(each, Close)}
     for key in sorted(wanted):
         run = known.get(key)
         if run is None or run.id not in gone:
             actions += _act(run, *wanted[key], now)
-    return [*actions, *_missed(world, machines, known, now)]
+    return [*actions, *_missed(world, machines, known, led, now)]
 
 
-def coming(place: Place, now: datetime) -> list[Lesson]:
-    """The courses to come; of two that begin together in one room, one stands for both."""
+def coming(
+    place: Place, now: datetime, led: Collection[tuple[int, datetime]] = frozenset()
+) -> list[Lesson]:
+    """The courses to come; of two that begin together in one room, one stands for both: rather one
+    of `led`, (id, start) of those that have runs already."""
     first: dict[datetime, Lesson] = {}
-    for lesson in sorted(place.lessons, key=lambda one: (one.start, one.id)):
+    every = sorted(place.lessons, key=lambda one: ((one.id, one.start) not in led, one.id))
+    for lesson in sorted(every, key=lambda one: one.start):
         if lesson.start > now and lesson.wanted:
             first.setdefault(lesson.start, lesson)
     return list(first.values())
@@ -227,8 +234,11 @@ def _skipped(world: World, lesson: Lesson, machine: Machine) -> bool:
     return (lesson.id, None) in world.skips or (lesson.id, machine.id) in world.skips
 
 
-def _dropped(world: World, held: dict[int, tuple[Place, Lesson]]) -> Iterator[Close]:
-    """What waits for a course that moved, was cancelled, or is no longer this device's.
+def _dropped(
+    world: World, held: dict[int, tuple[Place, Lesson]], stand: set[int], now: datetime
+) -> Iterator[Close]:
+    """What waits for a course that moved, was cancelled, or is no longer this device's; or for
+    which another course stands that begins with it (`stand`: the courses that do).
 
     What is already on its way to a device comes to its own end: it is bounded, and nobody must
     think the device free before.
@@ -245,6 +255,7 @@ def _dropped(world: World, held: dict[int, tuple[Place, Lesson]]) -> Iterator[Cl
             or machine is None
             or not lesson.wanted
             or lesson.start != run.course_start
+            or (lesson.start > now and lesson.id not in stand)
             or (machine.room, machine.recipe) != (place.id, run.recipe)
         ):
             yield Close(run, RunState.DROPPED, "course_changed")
@@ -281,6 +292,7 @@ def _missed(
     world: World,
     machines: defaultdict[str, list[Machine]],
     known: dict[tuple[int, str, datetime], Known],
+    led: Collection[tuple[int, datetime]],
     now: datetime,
 ) -> Iterator[Add]:
     """One record for each reset of a course that began while nobody planned. None is made up."""
@@ -288,7 +300,7 @@ def _missed(
         return
     since = max(world.planned_at, now - LOOK_BACK)
     for place in sorted(world.places.values(), key=lambda one: one.id):
-        begun = [one for one in coming(place, since) if one.start <= now and place.trusted]
+        begun = [one for one in coming(place, since, led) if one.start <= now and place.trusted]
         for lesson in begun:
             for machine in machines[place.id]:
                 key = lesson.id, machine.id, lesson.start
