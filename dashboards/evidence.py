@@ -11,6 +11,7 @@ from fleet.resets import verify
 from inventory import Recipe, ResetRun, RunState
 
 SENTENCES: dict[str, tuple[str, str]] = {
+    "at_rest": (N_("Das Gerät wirft kein Bild mehr."), N_("Das Gerät wirft noch ein Bild.")),
     "reset_id": (
         N_("Das Gerät nennt genau diesen Auftrag als erledigt."),
         N_("Das Gerät nennt diesen Auftrag nicht als erledigt."),

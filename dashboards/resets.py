@@ -13,6 +13,7 @@ from dashboards.view import local_day, page
 from fleet import readiness
 from fleet.auth import Visitor, signed_in
 from fleet.readiness import RoomStatus
+from fleet.resets.due import BY_PLAN
 from inventory import Course, Device, Readiness, ResetRun, Room, RunState, Site
 from inventory.db import reading
 from inventory.recipes import CANARY
@@ -90,6 +91,7 @@ def today(
                 col(Room.site_id).in_(visitor.sites),
                 col(ResetRun.course_id).is_(None),
                 ResetRun.recipe_id != CANARY,
+                ResetRun.requested_by != BY_PLAN,
                 ResetRun.planned_at >= start,
             )
             .order_by(col(ResetRun.planned_at).desc())

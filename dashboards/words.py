@@ -209,6 +209,8 @@ RECIPE = {
         "Tablet: Konfiguration neu geholt, Kiosk gesperrt; was Gäste hinterließen, bleibt"
     ),
     BUILT_IN["projector-ready"].name: N_("Beamer: an, erster HDMI-Eingang, Bild und Ton"),
+    BUILT_IN["projector-stays-on"].name: N_("Beamer: an wie sonst, bleibt nach dem Kurs an"),
+    BUILT_IN["projector-rest"].name: N_("Beamer: aus nach dem letzten Kurs des Tages"),
     BUILT_IN["access-point-check"].name: N_("WLAN-Zugang: läuft, nennt seine Geräte"),
     BUILT_IN["access-point-restart"].name: N_("WLAN-Zugang: neu gestartet, wo er das kann"),
     BUILT_IN["access-point-power-cycle"].name: N_("WLAN-Zugang: neu gestartet, Strom kurz aus"),

@@ -87,6 +87,14 @@ async def plan_resets(service: Service) -> None:
     await asyncio.to_thread(run)
 
 
+async def plan_rest(service: Service) -> None:
+    def run() -> None:
+        with session(service.engine) as opened:
+            resets.plan_rest(opened, service.clock(), service.settings)
+
+    await asyncio.to_thread(run)
+
+
 async def plan_canaries(service: Service) -> None:
     def run() -> None:
         with session(service.engine) as opened:
@@ -236,6 +244,7 @@ JOBS = (
     Job("agents", 5, keep_agents),
     Job("roster", 5, publish_rosters),
     Job("plan", 10, plan_resets),
+    Job("rest", 60, plan_rest),
     Job("canary", 60, plan_canaries),
     Job("orders", 3, send_orders),
     Job("devices", 15, judge_devices),

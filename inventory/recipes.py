@@ -73,14 +73,27 @@ _CONFIGURATION = Recipe(
     expects={"kiosk_locked": True, "report_age_s": {"max": 600}},
     settle_s=60,
 )
+_REST = Recipe(
+    id="projector-rest",
+    name="Projector: off after the last course of the day",
+    steps={"power": "standby"},
+    expects={"at_rest": True},
+    max_runtime_s=180,
+)
 _PROJECTOR = Recipe(
     id="projector-ready",
     name="Projector: on, first HDMI input, picture and sound",
-    steps={"power": "on", "input": "31", "mute": False},
+    steps={"power": "on", "input": "31", "mute": False, "freeze": False},
     expects={"power": "on", "input": "31", "picture_muted": False, "sound_muted": False},
     max_runtime_s=180,
     lead_s=900,
+    rest_id=_REST.id,
     tiers={"quick": {"noisy": True}},
+)
+_STAYS = Recipe(
+    **_PROJECTOR.model_dump(exclude={"id", "name", "rest_id"}),
+    id="projector-stays-on",
+    name="Projector: as ready, but left on after the last course",
 )
 _POINT_CHECK = Recipe(
     id="access-point-check",
@@ -106,7 +119,7 @@ _POINT_POWER = Recipe(
 _LOOK_ONLY = Recipe(id=LOOK_ONLY, name="Look only: answers, nothing is done")
 
 _ALL = (
-    *(_LAPTOP, _CANARY, _TABLET, _START_PAGE, _CONFIGURATION, _PROJECTOR),
+    *(_LAPTOP, _CANARY, _TABLET, _START_PAGE, _CONFIGURATION, _PROJECTOR, _STAYS, _REST),
     *(_POINT_CHECK, _POINT_RESTART, _POINT_POWER, _LOOK_ONLY),
 )
 BUILT_IN = {recipe.id: recipe for recipe in _ALL}

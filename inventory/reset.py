@@ -30,6 +30,9 @@ class Recipe(SQLModel, table=True):
     tries: int = Field(default=3, ge=1, le=10)
     """How many attempts may touch the device for one course. One that came to nothing because the
     device was away or refused does not count."""
+    rest_id: str | None = Field(default=None, max_length=63)
+    """The recipe by which the device is put to rest after the last course of the day; None: it
+    stays as it is. Not a reference: one of a file may be read before the other."""
     tiers: dict[str, Any] = Field(default_factory=dict, sa_column=json_column())
     """Tier (`quick`, `standard`, `full`) → what differs from the columns above: `steps` (taken
     into those above), `max_runtime_s`, `settle_s`, and `noisy`, `boots`, `heavy`, `gap_s`: whether

@@ -40,6 +40,13 @@ def after(minutes: float) -> datetime:
     return NOW + timedelta(minutes=minutes)
 
 
+class Unable(Projector):
+    """Of class 2, and does not know the command that freezes."""
+
+    def _class_2(self) -> Any:
+        return {name: how for name, how in super()._class_2().items() if name != "FREZ"}
+
+
 class TestAct:
     async def act(self, projector: Projector, seconds: float = 2.0, **steps: Any) -> dict[str, Any]:
         async with running(projector) as port:
@@ -151,6 +158,9 @@ class TestAct:
         assert not [sent for sent in projector.received if "FREZ" in sent]
         with pytest.raises(Misconfigured):
             await self.act(on(pjlink_class=1), power="on", freeze=True)
+        unable = Unable(transition_s=0.0, pjlink_class=2)
+        await self.act(unable, power="on", freeze=False)
+        assert "%2FREZ 0" not in unable.received, "asked, and then let be"
 
     @pytest.mark.parametrize("start", ["standby", "warming", "on", "cooling"])
     @pytest.mark.parametrize("wanted", ["on", "standby"])

@@ -147,7 +147,9 @@ class Ensure:
         async def say(session: Session) -> str:
             if command == "FREZ" and await session.send("CLSS") != "2":
                 return protocol.OK if wanted == "0" else protocol.OUT_OF_PARAMETER
-            if await session.send(command, pjclass=pjclass) == wanted:
+            answer = await session.send(command, pjclass=pjclass)
+            never = command == "FREZ" and wanted == "0" and answer == protocol.UNDEFINED
+            if answer == wanted or never:
                 return protocol.OK
             self.touched = True
             return await session.send(command, wanted, pjclass)

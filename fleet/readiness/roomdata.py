@@ -14,6 +14,7 @@ from fleet import canary
 from fleet.health import silence_limit
 from fleet.readiness import limits
 from fleet.readiness.verdict import Candidate, Proof, Reason
+from fleet.resets.due import BY_PLAN
 from fleet.settings import Settings
 from fleet.timetable import belongs, trusted_until, waited_for
 from inventory import (
@@ -288,6 +289,7 @@ def _by_hand(session: Session, now: datetime) -> Iterable[tuple[str, Proof]]:
         select(*_proof(now))
         .outerjoin(DeviceState, col(DeviceState.device_id) == col(ResetRun.device_id))
         .where(col(ResetRun.course_id).is_(None), col(ResetRun.state) == RunState.VERIFIED)
+        .where(col(ResetRun.requested_by) != BY_PLAN)  # put to rest, not made ready
         .where(col(ResetRun.planned_at) > now - BACK)
     )
     return _proofs(rows)

@@ -22,6 +22,7 @@ from fleet.resets.outcomes import apply_outcome, expire
 from fleet.resets.planner import Action, Add, Change, Close, Reopen
 from fleet.resets.planner import plan as decide
 from fleet.resets.proof import Mismatch, verify
+from fleet.resets.rest import plan as plan_rest
 from fleet.resets.runs import move_all
 from fleet.resets.world import World
 from fleet.settings import Settings
@@ -39,6 +40,7 @@ __all__ = [
     "expire",
     "give_back",
     "plan",
+    "plan_rest",
     "request",
     "request_room",
     "verify",

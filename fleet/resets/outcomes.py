@@ -8,6 +8,7 @@ from sqlmodel import Session, col, select
 from agents.messages import Outcome, Step, Wake
 from fleet.evidence import ENDS, record
 from fleet.health.judging import lock_devices
+from fleet.resets.due import BY_PLAN
 from fleet.resets.proof import evidence, verify
 from fleet.resets.runs import ANSWER_MARGIN, look_due, move, move_all, retry
 from fleet.resets.ways import simpler, way_of
@@ -106,7 +107,10 @@ def _judge_look(
         move(run, RunState.VERIFIED, now)
         run.acted_at, run.looked_at = max(acts), outcome.at
         run.evidence = evidence(outcome.facts)
-        _mark_clean(session, run, outcome.at)
+        if _of_rest(run):
+            _mark_touched(session, run)
+        else:
+            _mark_clean(session, run, outcome.at)
     elif run.state in UNDER_WAY:
         run.looked_at, run.evidence = outcome.at, evidence(outcome.facts)
         retry(
@@ -117,6 +121,11 @@ def _judge_look(
             reason="not_clean" if newer else "look_too_old",
             detail=", ".join(wrong),
         )
+
+
+def _of_rest(run: ResetRun) -> bool:
+    """A device that was put to rest is not ready for anybody."""
+    return run.course_id is None and run.requested_by == BY_PLAN
 
 
 def _mark_touched(session: Session, run: ResetRun) -> None:

@@ -187,6 +187,7 @@ class RecipeRow(Row):
     lead_s: Annotated[int, Field(ge=1, le=DAY_S)] | None = None
     settle_s: Annotated[int, Field(ge=0, le=3600)] = 0
     tries: Annotated[int, Field(ge=1, le=10)] = 3
+    rest: Slug | None = None
     tiers: Tiers = {}
 
     @field_validator("id")
@@ -276,7 +277,7 @@ class Sheet:
 SHEETS = {
     sheet.name: sheet
     for sheet in (
-        Sheet("recipes", "recipe", RecipeRow, Recipe),
+        Sheet("recipes", "recipe", RecipeRow, Recipe, {"rest": "recipes"}),
         Sheet("sites", "site", SiteRow, Site),
         Sheet("networks", "network", NetworkRow, Network, {"site": "sites"}),
         Sheet("rooms", "room", RoomRow, Room, {"site": "sites"}),
