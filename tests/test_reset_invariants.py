@@ -11,9 +11,11 @@ from functools import cache
 from pathlib import Path
 from random import Random
 
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from sqlalchemy import Engine
 from sqlmodel import col, select
 
 from agents.messages import Order, Outcome, Step
@@ -38,14 +40,18 @@ def template() -> Path:
     path = Path(tempfile.mkdtemp(prefix="raumwart-invariants-")) / "template.db"
     engine = open_engine(f"sqlite:///{path}")
     migrate(engine)
+    fill(engine)
+    engine.dispose()
+    return path
+
+
+def fill(engine: Engine) -> None:
     recipe = {"max_runtime_s": int(RUNTIME.total_seconds()), "settle_s": 5, "tries": 3}
     for room in ROOMS:
         furnish(engine, BEGIN, room=room, laptops=2, recipe=recipe)
     with session(engine) as opened:
         for feed in opened.exec(select(Feed)):
             feed.max_age_s = 10**6
-    engine.dispose()
-    return path
 
 
 @dataclass
@@ -73,11 +79,13 @@ class World(RuleBasedStateMachine):
 
     settings = S
 
-    def __init__(self) -> None:
+    def __init__(self, engine: Engine | None = None) -> None:
         super().__init__()
         self.folder = Path(tempfile.mkdtemp(prefix="raumwart-world-"))
-        shutil.copyfile(template(), self.folder / "fleet.db")
-        self.engine = open_engine(f"sqlite:///{self.folder / 'fleet.db'}")
+        if engine is None:
+            shutil.copyfile(template(), self.folder / "fleet.db")
+            engine = open_engine(f"sqlite:///{self.folder / 'fleet.db'}")
+        self.engine = engine
         self.now = BEGIN
         self.wire: list[Sent] = []
         self.back: list[Outcome] = []
@@ -310,8 +318,8 @@ class SaidByHand(World):
 
     settings = Settings(**(S.model_dump() | {"reset_starts": 3}))
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, engine: Engine | None = None) -> None:
+        super().__init__(engine)
         self.said: dict[int, Said] = {}
         self.started = self.now - timedelta(hours=1)
         self.begun: dict[str, datetime] = {}
@@ -392,5 +400,18 @@ for machine in (World, SaidByHand):
         phases=[Phase.generate],  # one seed holds many steps: there is little to shrink
         suppress_health_check=list(HealthCheck),
     )
-TestWorld = World.TestCase
-TestSaidByHand = SaidByHand.TestCase
+TestWorld = pytest.mark.timeout(300)(World.TestCase)
+TestSaidByHand = pytest.mark.timeout(300)(SaidByHand.TestCase)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("seed", range(3))
+def test_it_holds_on_either_database(engine: Engine, seed: int) -> None:
+    fill(engine)
+    day = SaidByHand(engine)
+    day.a_day_with_courses(first=20 + seed, second=9)
+    for turn in range(4):
+        day.some_time_passes(Random(10 * seed + turn))
+        day.only_what_was_proved_is_verified()
+    day.the_service_is_down(40)
+    day.teardown()
