@@ -199,6 +199,10 @@ async def judge_rooms(service: Service) -> None:
 
 
 async def raise_alarms(service: Service) -> None:
+    """Not right after a start: what nobody has looked at yet is no fault."""
+    if service.started and service.clock() - service.started < resets.SETTLING:
+        return
+
     def run(write: notify.Writer) -> None:
         with session(service.engine) as opened:
             notify.climb(opened, service.clock(), service.settings, write)

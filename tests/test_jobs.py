@@ -133,3 +133,19 @@ async def test_every_job_of_the_table_does_its_part_and_may_be_repeated(
     assert [run.device_id for run in canaries] == ["laptop-2"], "canary"
     assert await tick() == night, "once more changes nothing"
     await orders.aclose()
+
+
+@pytest.mark.anyio
+async def test_no_alarm_right_after_a_start(engine: Engine, tmp_path: Path) -> None:
+    """What nobody has looked at yet is no fault; two minutes later it is."""
+    seed(engine, tmp_path)
+    moment = AFTERNOON
+    settings = Settings(home=tmp_path, reset_buffer_s=60)
+    write = partial(write_letter, settings.public_url)
+    service = jobs.Service(engine, LocalBus(), settings, lambda: moment, write)
+    service.started = AFTERNOON
+    for wait, raised in ((0, False), (1, False), (2, True)):
+        moment = AFTERNOON + wait * MINUTE
+        await jobs.read_timetables(service)
+        await jobs.raise_alarms(service)
+        assert bool(count(engine, Alarm)) is raised, wait

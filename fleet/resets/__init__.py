@@ -16,6 +16,7 @@ from fleet import overrides
 from fleet.resets import loading
 from fleet.resets.breaker import stop_failing
 from fleet.resets.dispatch import claim, give_back
+from fleet.resets.due import SETTLING
 from fleet.resets.gates import GATES
 from fleet.resets.manual import OVERRULED, REFUSALS, ResetRefused, request, request_room
 from fleet.resets.outcomes import apply_outcome, expire
@@ -33,6 +34,7 @@ __all__ = [
     "GATES",
     "OVERRULED",
     "REFUSALS",
+    "SETTLING",
     "Mismatch",
     "ResetRefused",
     "apply_outcome",
