@@ -1,6 +1,7 @@
 """A guest's process swaps folders and links in a tight loop while root resets: nothing outside is
 touched, in hundreds of rounds."""
 
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -8,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.laptops import Prepared
 from tests.reset_machine import FILES, GUEST, ROOT, Machine, open_folder
+from tests.test_room_laptop import Agent, an_order
 
 pytestmark = pytest.mark.skipif(not ROOT, reason="needs root to be somebody else than the guest")
 ROUNDS = 400
 ATTACK = """
-import ctypes, os, sys
+import ctypes, os, sys, time
 home, tmp, victims, uid = sys.argv[1:4] + [int(sys.argv[4])]
 os.setgroups([]); os.setresgid(uid, uid, uid); os.setresuid(uid, uid, uid)
 libc = ctypes.CDLL(None)
@@ -45,9 +48,11 @@ from room_state import load_config
 from room_tree import hash_tree, open_folder, remove
 config = load_config(sys.argv[2])
 machine = machine_for(config)
+os.makedirs(config.trash, mode=0o700, exist_ok=True)
 for turn in range(int(sys.argv[3])):
     room_residue.sweep(config, machine)
     room_residue.count(config, machine)
+    room_residue.empty_trash(config, room_residue.in_trash(config), 60.0)
     home = open_folder(os.path.dirname(config.home))
     try:
         name = f"used{turn}"
@@ -110,3 +115,23 @@ def test_root_touches_nothing_outside_while_folders_become_links(machine: Machin
             one.wait()
     assert done.stdout == f"done {ROUNDS}\n", done.stderr[-2000:]
     assert state_of(machine.victims) == before
+
+
+def test_a_whole_reset_while_the_guests_processes_fight_back(tmp_path: Path) -> None:
+    """From before its first step until it ends them, they swap folders and links, as fast as they
+    can and up to a bounded heap of rubbish."""
+    with Prepared() as world:
+        agent = Agent(world, tmp_path)
+        world.sh("mkdir -p /mnt/victims/deep; echo system > /mnt/victims/rc; chmod -R a+rX /mnt")
+        uid = world.sh("id -u kurs").strip()
+        before = world.sh("find /mnt/victims -printf '%p %i %u %m %n %T@\\n' | sort")
+        attack = shlex.quote(ATTACK.replace("while True:", "while True:\n    time.sleep(0.002)"))
+        words = f"/home/kurs /tmp /mnt/victims {uid}"
+        for _ in range(2):
+            world.sh(f"setsid python3 -c {attack} {words} >/dev/null 2>&1 &")
+        assert agent.look(an_order("01J.1"))["processes"] == 2
+        agent.act(an_order("01J.1"))
+        seen = agent.look(an_order("01J.1"))
+        assert (seen["home_clean"], seen["residue"], seen["processes"]) == (True, 0, 0), seen
+        after = world.sh("find /mnt/victims -printf '%p %i %u %m %n %T@\\n' | sort")
+        assert after == before

@@ -139,7 +139,9 @@ def test_at_boot_what_was_interrupted_is_finished(machine: Machine) -> None:
 
 
 def test_at_boot_an_untouched_order_that_is_too_late_is_dropped(machine: Machine) -> None:
-    machine.spoil("room_run.py", "    def _prepare(self", "    import time; time.sleep(3)")
+    begun = machine.folder / "begun"
+    wait = f"    import pathlib, time; pathlib.Path({str(begun)!r}).touch(); time.sleep(3)"
+    machine.spoil("room_run.py", "    def _prepare(self", wait)
     (machine.home / "letter").write_text("private")
     listener = subprocess.Popen(
         machine.command("start"), stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -148,7 +150,7 @@ def test_at_boot_an_untouched_order_that_is_too_late_is_dropped(machine: Machine
     listener.stdin.write(a_job().encode())
     listener.stdin.close()
     job = machine.folder / "state/runs/01JRUN.1.job"
-    _until(lambda: len(workers(machine)) > 1 and job.exists())
+    _until(begun.exists)
     for worker in workers(machine):
         if worker != listener.pid:
             os.kill(worker, signal.SIGKILL)
@@ -225,3 +227,62 @@ def _until(settled: Any) -> None:
             return
         time.sleep(0.02)
     raise AssertionError("it never came")
+
+
+@pytest.mark.parametrize("when", ["begins", "ends"])
+def test_a_reset_that_is_killed_at_every_step_is_carried_on_to_a_clean_end(
+    machine: Machine, when: str
+) -> None:
+    """The process itself dies, once at each step; the same order comes again after each death."""
+    path = machine.scripts / "room_run.py"
+    step = "        self._evidence = evidence\n"
+    done = "            found = step()\n"
+    assert step in path.read_text()
+    assert done in path.read_text()
+    where, indent = (step, " " * 8) if when == "begins" else (done, " " * 12)
+    path.write_text(path.read_text().replace(where, where + indent + "_die_once(name)\n") + DIE)
+    (machine.home / "letter").write_text("private")
+    (machine.tmp / "scan").mkdir()
+    (machine.tmp / "scan" / "page").write_text("private")
+    machine.give_all()
+    text, deaths = a_job(tier="full"), 0
+    while (last := machine.run("start", job=text)[-1])["event"] == "interrupted":
+        deaths += 1
+    assert last["result"] == "ok", last
+    died = [path.name[5:] for path in machine.scripts.glob("died-*")]
+    assert deaths == len(died)
+    assert {*STEPS, "everywhere", "updates", "restart", "again"} == set(died)
+    seen = machine.verify()
+    assert (seen["home_clean"], seen["residue"], seen["trash"]) == (True, 0, 0), seen
+    assert machine.run("status")[-1]["open"] == []
+    assert [event["seq"] for event in machine.run("follow", "01JRUN.1", "0")] == list(
+        range(1, len(machine.run("follow", "01JRUN.1", "0")) + 1)
+    )
+
+
+DIE = """
+
+def _die_once(name):
+    mark = os.path.join(os.path.dirname(os.path.realpath(__file__)), "died-" + name)
+    if not os.path.exists(mark):
+        open(mark, "w").close()
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_takes_long_to_delete_holds_nobody_up(machine: Machine) -> None:
+    path = machine.scripts / "room_run.py"
+    path.write_text(path.read_text().replace("TRASH_S = 20.0", "TRASH_S = 0.05"))
+    slow = "    import time; time.sleep(0.2)"
+    machine.spoil("room_tree.py", "def _empty_upwards(", slow.strip())
+    for number in range(10):
+        (machine.home / f"folder{number}" / "inner").mkdir(parents=True)
+        (machine.home / f"folder{number}" / "inner" / "letter").write_text("private")
+    machine.give_all()
+    end = machine.start()
+    assert (end["result"], end["evidence"]["trash"]) == ("ok", 1)
+    seen = machine.verify()
+    assert (seen["home_clean"], seen["residue"], seen["trash"]) == (True, 0, 1)
+    assert machine.start(2)["result"] == "ok", "the next order does not wait for it"
+    _until(lambda: not list((machine.folder / "trash").iterdir()))
+    assert machine.verify(2)["trash"] == 0

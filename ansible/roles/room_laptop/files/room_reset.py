@@ -10,11 +10,15 @@ import room_launch
 from room_events import Emit, Events, follow, forget_old, run_file
 from room_gates import Job, Refusal, check, parse_job
 from room_machine import machine_for
+from room_residue import empty_trash, in_trash
 from room_run import Run, fate, spoil
 from room_state import Config, Journal, Lock
+from room_system import idle_priority
 
 TAKE_S = 5.0
 LET_GO_S = 1.0
+AFTERWARDS_S = 900.0
+"""How long a reset that has told its end may go on emptying the trash."""
 
 
 def start(config: Config, config_path: str, text: str, emit: Emit) -> Optional[Dict[str, Any]]:
@@ -72,7 +76,7 @@ def _begin(
         journal.note(job.reset_id, phase="failed", finished_at=_now().isoformat(), end=end)
         return end
     room_launch.as_session(
-        lambda: _perform(config, job, lock),
+        lambda: _perform(config, job, lock, AFTERWARDS_S),
         job.max_runtime_s,
         lambda: _was_killed(config, job.reset_id),
     )
@@ -92,7 +96,8 @@ def work(config: Config, reset_id: str, *, booted: bool = False) -> Optional[Dic
             end = spoil(config, reset_id, "expired", "restarted before anything was touched")
             machine_for(config).unlock()
             return end
-        return _perform(config, job, lock)
+        # At boot people wait for the screen; the next reset empties what is left.
+        return _perform(config, job, lock, 0.0 if booted else AFTERWARDS_S)
 
 
 def resume(config: Config) -> int:
@@ -111,10 +116,14 @@ def abort(config: Config, reset_id: str) -> Dict[str, Any]:
     return {"v": 1, "reset_id": reset_id, "aborted": aborted}
 
 
-def _perform(config: Config, job: Job, lock: Lock) -> Optional[Dict[str, Any]]:
+def _perform(config: Config, job: Job, lock: Lock, afterwards_s: float) -> Optional[Dict[str, Any]]:
     events = Events(config, job.reset_id)
     end = Run(config, machine_for(config), Journal(config), job, events).perform()
+    rest = in_trash(config) if end else []
     lock.release()  # the next order need not wait until this process and its watchdog are gone
+    if rest and afterwards_s:
+        idle_priority()
+        empty_trash(config, rest, afterwards_s)
     return end
 
 
@@ -128,6 +137,8 @@ def _take(config: Config, lock: Lock, reset_id: str) -> bool:
 
 
 def _was_killed(config: Config, reset_id: str) -> None:
+    if reset_id not in Journal(config).open_runs():
+        return  # it had told its end, and only emptied the trash
     spoil(config, reset_id, "too_long", "the watchdog ended it", result="failed")
     machine_for(config).open_screen()
 

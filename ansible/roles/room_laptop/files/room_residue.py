@@ -5,9 +5,13 @@ Counts only, never names: what a guest called a file is nobody's business.
 
 from __future__ import annotations
 
+import errno
 import os
+import secrets
 import stat
-from typing import Dict, Iterator, Sequence, Tuple
+import time
+from contextlib import contextmanager
+from typing import Dict, Iterator, List, Sequence, Tuple
 
 from room_machine import Machine
 from room_state import Config
@@ -24,31 +28,54 @@ def count(config: Config, machine: Machine) -> Dict[str, int]:
         for place, folders in config.places.items()
     }
     counts.update(machine.count_system_traces())
-    counts["trash"] = _count_trash(config)
     return counts
 
 
 def sweep(config: Config, machine: Machine) -> int:
     """Remove all of the guest; returns how many entries went. What stays is counted later."""
     removed = machine.remove_system_traces()
-    for folders in config.places.values():
-        removed += sum(_sweep_folder(folder, config.uid) for folder in folders)
+    with _open_trash(config) as trash:
+        for folders in config.places.values():
+            removed += sum(_sweep_folder(folder, config.uid, trash) for folder in folders)
     return removed
 
 
-def empty_trash(config: Config) -> int:
+def discard(name: str, parent: int, trash: int) -> int:
+    """Out of everybody's reach at once, however much it holds; returns how many entries went.
+
+    Across file systems nothing can be moved: there it is deleted here and now.
+    """
+    try:
+        os.rename(name, secrets.token_hex(16), src_dir_fd=parent, dst_dir_fd=trash)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        return remove(name, parent)
+    return 1
+
+
+def in_trash(config: Config) -> List[str]:
+    """What lies there now. Ask with the lock held: later another reset builds its home there."""
+    try:
+        return os.listdir(config.trash)
+    except FileNotFoundError:
+        return []
+
+
+def empty_trash(config: Config, names: List[str], seconds: float) -> int:
+    """Delete these, for so long; returns how many entries went. What stays, stays out of reach."""
+    until = time.monotonic() + seconds
+    removed = 0
     folder = open_folder(config.trash)
     try:
-        return sum(remove(name, folder) for name in os.listdir(folder))
+        for name in names:
+            try:
+                removed += remove(name, folder, until)
+            except OSError:
+                continue  # something is mounted there, or another reset deletes it, too
     finally:
         os.close(folder)
-
-
-def _count_trash(config: Config) -> int:
-    try:
-        return len(os.listdir(config.trash))
-    except FileNotFoundError:
-        return 0
+    return removed
 
 
 def _count_folder(path: str, uid: int) -> int:
@@ -69,10 +96,20 @@ def _count_folder(path: str, uid: int) -> int:
 def sweep_everywhere(config: Config) -> int:
     """Files of the guest anywhere on this laptop's own disks, outside home and trash."""
     skipped = identity(config.home, config.trash, config.state)
-    return sum(_sweep_folder(root, config.uid, skipped) for root in local_roots(config))
+    with _open_trash(config) as trash:
+        return sum(_sweep_folder(root, config.uid, trash, skipped) for root in local_roots(config))
 
 
-def _sweep_folder(path: str, uid: int, skipped: Sequence[Tuple[int, int]] = ()) -> int:
+@contextmanager
+def _open_trash(config: Config) -> Iterator[int]:
+    trash = open_folder(config.trash)
+    try:
+        yield trash
+    finally:
+        os.close(trash)
+
+
+def _sweep_folder(path: str, uid: int, trash: int, skipped: Sequence[Tuple[int, int]] = ()) -> int:
     try:
         folder = open_folder(path)
     except OSError:
@@ -81,7 +118,7 @@ def _sweep_folder(path: str, uid: int, skipped: Sequence[Tuple[int, int]] = ()) 
     try:
         for parent, name in _owned(folder, uid, 0, skipped):
             try:
-                removed += remove(name, parent)
+                removed += discard(name, parent, trash)
             except OSError:
                 continue  # it stays, is counted, and the reset fails
     finally:

@@ -19,7 +19,7 @@ from room_machine import Machine, StillThere
 from room_settings import ensure_settings, set_alarm
 from room_state import Config, Journal
 from room_system import idle_priority
-from room_tree import copy_tree, exchange, hash_tree, open_folder, remove
+from room_tree import copy_tree, exchange, hash_tree, open_folder
 
 QUICK = (
     "prepare", "lock", "sessions", "unmount", "prints", "network", "home", "residue", "settings",
@@ -29,6 +29,8 @@ STANDARD = (*QUICK[:-3], "everywhere", "alarm", "restart", "again", "unlock", "t
 FULL = (*QUICK[:-3], "everywhere", "updates", "alarm", "restart", "again", "unlock", "trash")
 TIERS = {"quick": QUICK, "standard": STANDARD, "full": FULL}
 LEFT_AFTER_RESTART_S = 60.0
+TRASH_S = 20.0
+"""So long may emptying the trash hold up the end; the rest of it is nobody's reason to wait."""
 
 
 class StepFailed(Exception):
@@ -161,7 +163,9 @@ class Run:
             if owner.st_uid != os.geteuid() or stat.S_IMODE(owner.st_mode) & 0o077:
                 raise PermissionError("others can reach the trash")
             name = os.path.basename(self._new)
-            remove(name, trash)
+            if name in os.listdir(trash):
+                # Left by a broken attempt, perhaps a whole used home: deleting it can take long.
+                room_residue.discard(name, trash, trash)
             os.mkdir(name, 0o700, dir_fd=trash)
             source = open_folder(os.path.join(self._config.skeletons, self._job.profile))
             target = open_folder(name, trash)
@@ -217,7 +221,6 @@ class Run:
     def _residue(self) -> Dict[str, Any]:
         removed = room_residue.sweep(self._config, self._machine)
         left = room_residue.count(self._config, self._machine)
-        del left["trash"]  # the last step's task
         if any(left.values()) and not self._evidence.get("stubborn"):
             raise StillThere("left in " + ", ".join(sorted(k for k, n in left.items() if n)))
         if self._job.canary and room_canary.harmed(self._config):
@@ -253,6 +256,7 @@ class Run:
         self._emit({"event": "restart", "reason": reason or "tier"})
         if not self._machine.restart():
             raise Restarting
+        self._journal.note(self._job.reset_id, phase="running")
         return {"restarted": True}
 
     def _again(self) -> Dict[str, Any]:
@@ -272,9 +276,12 @@ class Run:
         return {}
 
     def _trash(self) -> Dict[str, Any]:
-        """Last and with the lowest priority: the laptop can be used already."""
+        """Last, with the lowest priority and for a short time: the laptop can be used already."""
         idle_priority()
-        return {"trash_removed": room_residue.empty_trash(self._config)}
+        names = room_residue.in_trash(self._config)
+        left_s = self._limit - (time.monotonic() - self._began)
+        removed = room_residue.empty_trash(self._config, names, min(TRASH_S, left_s / 2))
+        return {"trash_removed": removed, "trash": len(room_residue.in_trash(self._config))}
 
 
 @contextmanager

@@ -6,10 +6,12 @@ import ctypes
 import errno
 import hashlib
 import json
+import math
 import os
 import secrets
 import shutil
 import stat
+import time
 from typing import Iterator, Optional, Tuple
 
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -49,8 +51,9 @@ def read_file(name: str, parent: int, limit: int = 1 << 16) -> bytes:
         os.close(file)
 
 
-def remove(name: str, parent: int) -> int:
-    """Delete one entry and all below it; returns how many. What is mounted below is an error.
+def remove(name: str, parent: int, until: float = math.inf) -> int:
+    """Delete one entry and all below it; returns how many. What is mounted below is an error, and
+    so is a moment (of the monotonic clock) that comes before the end.
 
     Two open descriptors suffice however deep a guest nested folders: each inner folder is moved
     up to the top before it is opened.
@@ -64,9 +67,10 @@ def remove(name: str, parent: int) -> int:
         while names:
             for entry in names:
                 if not _unlinked(entry, top):
-                    removed += _empty_upwards(entry, top)
+                    removed += _empty_upwards(entry, top, until)
                     os.rmdir(entry, dir_fd=top)
                 removed += 1
+                _not_after(until)
             names = _entries(top)
     finally:
         os.close(top)
@@ -74,7 +78,12 @@ def remove(name: str, parent: int) -> int:
     return removed
 
 
-def _empty_upwards(name: str, top: int) -> int:
+def _not_after(until: float) -> None:
+    if time.monotonic() > until:
+        raise OSError(errno.ETIME, "the time is over")
+
+
+def _empty_upwards(name: str, top: int, until: float) -> int:
     """Delete the files of a folder and move its folders up; returns how many files."""
     folder = open_folder(name, top)
     try:
@@ -86,6 +95,7 @@ def _empty_upwards(name: str, top: int) -> int:
                 removed += 1
             else:
                 os.rename(child, secrets.token_hex(16), src_dir_fd=folder, dst_dir_fd=top)
+            _not_after(until)
         return removed
     finally:
         os.close(folder)

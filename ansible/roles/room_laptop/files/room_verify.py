@@ -49,7 +49,7 @@ def verify(config: Config, reset_id: str) -> Dict[str, Any]:
         "foreign_networks": count_foreign(config),
         "print_jobs": residue.get("print", 0),
         "mounts": machine.count_mounts(),
-        "trash": residue["trash"],
+        "trash": len(room_residue.in_trash(config)),
         "boot_id": machine.boot_id(),
         "boot_fresh": _boot_fresh(last, machine.boot_id()),
         "alarm_set": alarm_ahead(config.alarm, time.time()),
