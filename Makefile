@@ -21,8 +21,8 @@ vendor: $(VENV)/.ready  ## what the pages need from npm; quick when nothing chan
 demo: setup  ## a simulated region: three rooms, about 60 devices, the next course in minutes
 	$(BIN)/fleet demo
 
-test: setup  ## every test that this machine has the parts for
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+test: setup  ## every test that this machine has the parts for; many wait for real programs
+	$(BIN)/python -m pytest -n 3 --dist loadfile
 
 check: setup  ## style, types, architecture
 	$(BIN)/ruff check .
