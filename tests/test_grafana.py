@@ -175,7 +175,10 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[httpx
 
 
 def query(client: httpx.Client, expression: str) -> list[dict[str, Any]]:
-    answer = client.get("/api/v1/query", params={"query": expression}).json()
+    said = client.get("/api/v1/query", params={"query": expression})
+    if said.status_code == httpx.codes.SERVICE_UNAVAILABLE:  # it is still starting
+        return []
+    answer = said.json()
     assert answer["status"] == "success", f"{expression}: {answer.get('error')}"
     found: list[dict[str, Any]] = answer["data"]["result"]
     return found
