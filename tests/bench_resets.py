@@ -19,7 +19,7 @@ from tests.laptops import Laptop, driver_for, laptops, prepared, target
 
 RESETS = int(os.environ.get("RAUMWART_BENCH_RESETS", "1000"))
 LAPTOPS = 10
-BY_ANSIBLE = 3
+BY_ANSIBLE = 10
 """Rounds over all laptops: Ansible is slow, its costs per reset are told soon."""
 AMPLE = timedelta(seconds=300)
 PLAYBOOK = """

@@ -28,7 +28,7 @@ chmod 1777 /dev/shm
 [ ! -d /lib/modules ] || mount -t tmpfs world /lib/modules
 mkdir /mnt/root
 echo ready
-exec sleep 600
+exec sleep 7200
 """
 ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin",
