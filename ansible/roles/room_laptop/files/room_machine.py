@@ -83,7 +83,9 @@ class Machine:
 
     def close_screen(self) -> None:
         """Nobody meets a sign-in that does not work. A mark tells that it was us."""
-        if os.path.isdir("/run/systemd/system") and run("systemctl", "-q", "is-active", SCREEN):
+        if not os.path.isdir("/run/systemd/system"):
+            return
+        if run("systemctl", "--quiet", "is-active", SCREEN) is not None:
             self._screen_mark().touch()
             run("systemctl", "stop", SCREEN, seconds=20)
 

@@ -16,6 +16,7 @@ from room_programs import run
 from room_state import moment
 
 IDLE_MINUTES = 15
+ABOUT = ("Name", "Class", "State", "IdleHint")
 NEW_SESSION = "8d45620c1a4348dbb17410da57c60c66"
 """The number by which systemd-logind marks a new session in the journal."""
 WATCH_S = 2.0
@@ -75,8 +76,14 @@ def logind_sessions() -> Optional[List[Session]]:
     found = []
     for line in listing.splitlines():
         number = (line.split() or [""])[0]
-        shown = run("loginctl", "show-session", number, "-p", "Name,Class,State,IdleHint") or ""
+        # Unlike systemctl it takes one name at a time, and prints nothing for a list of them.
+        wanted = (word for name in ABOUT for word in ("-p", name))
+        shown = run("loginctl", "show-session", number, *wanted)
+        if shown is None:
+            continue  # it has ended meanwhile
         about = dict(pair.split("=", 1) for pair in shown.splitlines() if "=" in pair)
+        if not about.keys() >= {*ABOUT}:
+            return None
         if about.get("Class") == "user" and about.get("State") != "closing":
             found.append(Session(about.get("Name", ""), idle=about.get("IdleHint") == "yes"))
     return found
