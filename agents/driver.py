@@ -86,13 +86,22 @@ class Refused(DriverError):
         self.reason = reason
 
 
-class ResetFailed(DriverError):
+class Broken(DriverError):
+    """The reset was begun and did not come to a good end."""
+
+    def __init__(self, detail: str = "", step: str = "") -> None:
+        """`step`: at which of `agents.steps` it broke; empty: nobody knows."""
+        super().__init__(detail)
+        self.step = step
+
+
+class ResetFailed(Broken):
     """The device began the reset and says that a step failed."""
 
     code = "reset_failed"
 
 
-class NoEnd(DriverError):
+class NoEnd(Broken):
     """The reset was begun and its end was never heard: nobody knows what happened."""
 
     code = "no_end"

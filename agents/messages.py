@@ -159,6 +159,8 @@ class Outcome(Message):
     reason: str = ""
     """Why refused, failed or unknown: a code such as `expired`, `course_running`, `in_use`."""
     detail: Annotated[str, Field(max_length=500)] = ""
+    broke_at: Annotated[str, Field(max_length=64)] = ""
+    """At which step of the device's own reset it broke, one of `agents.steps` or a newer one."""
     permanent: bool = False
     """Trying again cannot help (wrong password, wrong host key)."""
     started_at: AwareDatetime | None = None

@@ -10,6 +10,7 @@ from typing import Any
 from agents.checks import next_start, refusal
 from agents.clock import Clock
 from agents.driver import (
+    Broken,
     Driver,
     DriverError,
     Garbled,
@@ -224,6 +225,7 @@ class Worker:
             step,
             reason=(error.reason if isinstance(error, Refused) else error.code)[:63],
             detail=str(error)[:500],
+            broke_at=error.step[:64] if isinstance(error, Broken) else "",
             permanent=error.permanent,
             started_at=began,
             **fields,

@@ -321,6 +321,7 @@ DOMAINS = {
     "trend": TREND,
     "feed_warning": FEED_WARNING,
     "tier": TIER,
+    "step": words.STEP,
 }
 
 

@@ -63,6 +63,43 @@ RUN_STATE = {
     RunState.DROPPED: N_("entfallen"),
 }
 
+STEP = {
+    "start": N_("Anfang"),
+    "resume": N_("Fortsetzen nach einer Unterbrechung"),
+    "canary": N_("Spuren für den Selbsttest legen"),
+    "prepare": N_("neuen Gast-Ordner vorbereiten"),
+    "lock": N_("Anmeldung sperren"),
+    "sessions": N_("Gast abmelden"),
+    "unmount": N_("Stick auswerfen"),
+    "prints": N_("Druckaufträge löschen"),
+    "network": N_("fremde WLAN-Netze löschen"),
+    "home": N_("Gast-Ordner tauschen"),
+    "residue": N_("Spuren an anderen Orten löschen"),
+    "everywhere": N_("Dateien des Gasts auf der ganzen Festplatte löschen"),
+    "settings": N_("Einstellungen herstellen"),
+    "updates": N_("Updates einspielen"),
+    "alarm": N_("Wecker stellen"),
+    "restart": N_("Neustart"),
+    "again": N_("nach dem Neustart noch einmal aufräumen"),
+    "unlock": N_("Anmeldung freigeben"),
+    "trash": N_("Papierkorb leeren"),
+    "screen": N_("Bildschirm einschalten"),
+    "cookies": N_("Cookies löschen"),
+    "webstorage": N_("Daten von Webseiten löschen"),
+    "cache": N_("Zwischenspeicher löschen"),
+    "webview": N_("Browser zurücksetzen"),
+    "start_page": N_("Startseite öffnen"),
+    "kiosk_lock": N_("Kiosk-Modus sperren"),
+    "configuration": N_("Einstellungen neu holen"),
+    "power": N_("Ein- oder Ausschalten"),
+    "input": N_("Eingang wählen"),
+    "mute": N_("Bild und Ton"),
+    "freeze": N_("Standbild lösen"),
+    "power_off": N_("Strom abschalten"),
+    "power_on": N_("Strom wieder einschalten"),
+}
+"""Every one of `agents.steps.STEPS`."""
+
 REPORT_STATE = {
     ReportState.RECEIVED: N_("eingegangen"),
     ReportState.IN_PROGRESS: N_("in Arbeit"),

@@ -28,6 +28,7 @@ ENDS = frozenset({RunState.VERIFIED, RunState.FAILED, RunState.UNKNOWN})
 HASH = re.compile(r"[0-9a-f]{16,100}")
 COUNT = re.compile(r"([a-z0-9_]{1,40}):([0-9]{1,9})")
 """`place:number`, as a laptop tells where it counted traces."""
+LATER = frozenset({"step"})
 CODE = re.compile(r"[a-z0-9_]{0,64}")
 
 
@@ -67,6 +68,7 @@ def record(session: Session, run: ResetRun, now: datetime) -> None:
         "counts": counts(told),
         "verdict": run.state.value,
         "reason": run.reason if CODE.fullmatch(run.reason) else "other",
+        "step": run.step if CODE.fullmatch(run.step) else "other",
         "previous": last.hash if last else "",
     }
     session.execute(table_of(Evidence).insert(), [row | {"hash": digest(row)}])
@@ -89,8 +91,12 @@ def _hash(value: Any) -> str:
 
 
 def digest(row: Mapping[str, Any]) -> str:
-    """SHA-256 over all columns but the hash and the row's id, in one agreed form."""
-    plain = {name: _plain(value) for name, value in row.items() if name not in ("id", "hash")}
+    """SHA-256 over all columns but the hash and the row's id, in one agreed form.
+
+    A column that came later counts where it says something, so that older records keep their hash.
+    """
+    told = {name: value for name, value in row.items() if value or name not in LATER}
+    plain = {name: _plain(value) for name, value in told.items() if name not in ("id", "hash")}
     text = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()
 

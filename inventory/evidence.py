@@ -38,6 +38,8 @@ class Evidence(SQLModel, table=True):
     """What the look counted: whole numbers, yes and no; never a text."""
     verdict: str = Field(max_length=32)
     reason: str = Field(default="", max_length=64)
+    step: str = Field(default="", max_length=32)
+    """At which step of the device's own reset it broke, if the device said so."""
     previous: str = Field(default="", max_length=64)
     """`hash` of the record before; of the first one empty."""
     hash: str = Field(max_length=64)

@@ -164,6 +164,8 @@ class ResetRun(SQLModel, table=True):
     reason: str = Field(default="", max_length=64)
     """Why it is where it is, a code that the pages put into words."""
     detail: str = Field(default="", max_length=500)
+    step: str = Field(default="", max_length=32)
+    """At which step of the device's own reset the last attempt broke, if that is why."""
     evidence: dict[str, Any] = Field(default_factory=dict, sa_column=json_column())
     """Facts of the look that proved (or disproved) it: counts and hashes, never names."""
     requested_by: str = Field(default="plan", max_length=100)

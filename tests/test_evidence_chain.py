@@ -135,6 +135,8 @@ def test_nobody_changes_a_record_by_mistake(engine: Engine, now: Any) -> None:
          [("r1-l1", 2, "it was changed")]),
         ("UPDATE evidence SET counts = '{\"residue\": 7}' WHERE number = 2 AND device_id = 'r1-l1'",
          [("r1-l1", 2, "it was changed")]),
+        ("UPDATE evidence SET step = 'home' WHERE number = 2 AND device_id = 'r1-l1'",
+         [("r1-l1", 2, "it was changed")]),
         ("DELETE FROM evidence WHERE number = 2 AND device_id = 'r1-l1'",
          [("r1-l1", 3, "a record before it is gone"), ("r1-l1", 2, "the sealed record is gone")]),
         ("DELETE FROM evidence WHERE number = 1 AND device_id = 'r1-l1'",

@@ -29,6 +29,7 @@ MAY_BE_EMPTY = {
     "Bewiesen, letzte 24 Stunden": "no reset may have ended yet",
     "Dauer eines Resets (95 von 100 sind schneller)": "no reset may have ended yet",
     "Ohne Beweis je Stunde, nach Grund": "nothing may have failed",
+    "Ergebnis nach Gründlichkeit, letzte 7 Tage": "no reset may have ended yet",
     "Nachweise zuletzt versiegelt": "the first seal comes within an hour",
     "Reset zuletzt bewiesen": "no reset may have ended yet",
     "Seit dem letzten bewiesenen Reset": "no reset may have ended yet",

@@ -298,6 +298,7 @@ class TestAct:
             with pytest.raises(ResetFailed, match="resetWebview: broken") as caught:
                 await driver().act(target(port), order(**RESET), SECOND)
         assert PASSWORD not in str(caught.value)
+        assert caught.value.step == "webview"
         assert "lockKiosk" not in device.received
 
     async def test_the_wrong_tablet_is_not_touched(self) -> None:

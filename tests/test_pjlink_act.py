@@ -220,8 +220,9 @@ class TestAct:
             await asyncio.sleep(0.1)
             assert projector.power == "3"
             projector.mood = Mood.OFF
-            with pytest.raises(NoEnd):
+            with pytest.raises(NoEnd) as caught:
                 await acting
+            assert caught.value.step == "power"
 
     async def test_input_in_standby_is_refused(self) -> None:
         with pytest.raises(Refused) as caught:
@@ -235,8 +236,9 @@ class TestAct:
     async def test_it_says_that_it_failed(self) -> None:
         projector = on()
         projector.failing.add("INPT")
-        with pytest.raises(ResetFailed, match="ERR4"):
+        with pytest.raises(ResetFailed, match="ERR4") as caught:
             await self.act(projector, power="on", input="11")
+        assert caught.value.step == "input"
 
     @pytest.mark.parametrize(
         "steps",

@@ -202,8 +202,9 @@ def test_a_reset_that_fails_keeps_the_guest_out_until_one_succeeds(
 ) -> None:
     uid = world.sh("id -u kurs").strip()
     world.sh(f"mkdir /tmp/held; mount -t tmpfs -o uid={uid} held /tmp/held")
-    with pytest.raises(ResetFailed, match="residue"):
+    with pytest.raises(ResetFailed, match="residue") as caught:
         agent.act(an_order("01J.3"))
+    assert caught.value.step == "residue"
     assert world.sh("su -s /bin/sh kurs -c true; echo $?").strip() != "0"
     assert agent.look(an_order("01J.3"))["reset_id"] != "01J.3"
     world.sh("umount /tmp/held")

@@ -180,8 +180,9 @@ async def test_a_radio_that_somebody_switched_off_stays_off(tmp_path: Path) -> N
     async with running(device) as (port,):
         at = target(port)
         await told(port, "schreiben", f"{STATUS}.3", "i", "2")
-        with pytest.raises(ResetFailed, match="off already"):
+        with pytest.raises(ResetFailed, match="off already") as caught:
             await one.act(at, order(do="kick"), TEN)
+        assert caught.value.step == "power_off"
         with pytest.raises(Misconfigured):
             await one.act(at, order(do="power_cycle"), TEN)
     await one.close()

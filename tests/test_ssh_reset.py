@@ -43,6 +43,8 @@ def test_the_last_line_says_how_it_went(
         with pytest.raises(error) as caught:
             desk.act(limit)
         assert text in str(caught.value)
+        if isinstance(caught.value, ResetFailed):
+            assert caught.value.step == "trash"
 
 
 def test_the_job_says_all_that_the_laptop_must_check(laptop: Any, tmp_path: Path) -> None:

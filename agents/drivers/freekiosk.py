@@ -27,6 +27,14 @@ from agents.messages import Facts, Order, Target
 from agents.ssh.host_keys import HostKeys
 from agents.web.request import within
 
+STEP_OF = {
+    "screen/on": "screen",
+    "clearCache": "cache",
+    "url": "start_page",
+    "reboot": "restart",
+}
+"""Command → the step of `agents.steps` that it is."""
+
 
 class Steps(BaseModel):
     """`order.steps`. Nothing asked for: nothing is done, not even the screen switched on."""
@@ -113,12 +121,12 @@ class FreeKiosk:
                 for command, about in commands:
                     await rest.post(command, about)
         except Complaint as complaint:
-            raise ResetFailed(str(complaint)) from None
+            raise ResetFailed(str(complaint), STEP_OF.get(command, "")) from None
         except (Unreachable, Garbled, Denied) as error:
             refused = isinstance(error, Denied) and command == commands[0][0]
             if not command or refused:  # nothing was touched
                 raise
-            raise NoEnd(f"{command}: {error}") from None
+            raise NoEnd(f"{command}: {error}", STEP_OF.get(command, "")) from None
 
     async def close(self) -> None:
         """Nothing stays open between two calls."""

@@ -26,6 +26,8 @@ from agents.web.request import Web, within
 LOOK_EVERY_S = 3.0
 REMEMBERED = 1000
 """Orders of which is kept what the tablet had last reported before them."""
+STEP_OF = {"configUpdated": "configuration", "reboot": "restart"}
+"""Message → the step of `agents.steps` that it is."""
 
 
 class Steps(BaseModel):
@@ -102,11 +104,11 @@ class Headwind:
                 for message in messages:
                     await server.push(web, login, tablet.number, message)
         except Complaint as complaint:
-            raise ResetFailed(f"{message}: {complaint}") from None
+            raise ResetFailed(f"{message}: {complaint}", STEP_OF.get(message, "")) from None
         except (Unreachable, Garbled, Denied) as error:
             if isinstance(error, Denied) and message == messages[0]:
                 raise
-            raise NoEnd(f"{message}: {error}") from None
+            raise NoEnd(f"{message}: {error}", STEP_OF.get(message, "")) from None
 
     async def close(self) -> None:
         """Nothing stays open between two calls."""

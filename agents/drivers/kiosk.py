@@ -25,6 +25,17 @@ from agents.web.request import within
 
 _SETTINGS = TypeAdapter(dict[str, Any])
 _CLEAR = {"cookies": "clearCookies", "webstorage": "clearWebstorage", "cache": "clearCache"}
+STEP_OF = {
+    "screenOn": "screen",
+    "stopScreensaver": "screen",
+    **{command: place for place, command in _CLEAR.items()},
+    "resetWebview": "webview",
+    "setBooleanSetting": "settings",
+    "setStringSetting": "settings",
+    "loadStartUrl": "start_page",
+    "lockKiosk": "kiosk_lock",
+}
+"""Command → the step of `agents.steps` that it is."""
 
 
 Setting = bool | Annotated[str, Field(max_length=500)]
@@ -117,11 +128,11 @@ class Kiosk:
                 for command, about in commands:
                     await rest.ask(command, **about)
         except Complaint as complaint:
-            raise ResetFailed(str(complaint)) from None
+            raise ResetFailed(str(complaint), STEP_OF.get(command, "")) from None
         except (Unreachable, Garbled, Denied) as error:
             if not command:
                 raise
-            raise NoEnd(f"{command}: {error}") from None
+            raise NoEnd(f"{command}: {error}", STEP_OF.get(command, "")) from None
 
     async def close(self) -> None:
         """Nothing stays open between two calls."""

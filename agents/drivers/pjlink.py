@@ -107,7 +107,7 @@ class Pjlink:
                 )
         except TimeoutError:
             if ensure.touched:
-                raise NoEnd(ensure.last) from None
+                raise NoEnd(ensure.last, ensure.step) from None
             if ensure.heard:
                 raise Refused("busy", ensure.last) from None
             raise Unreachable("no answer in time") from None

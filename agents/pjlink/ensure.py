@@ -17,6 +17,10 @@ Setting = tuple[str, str, str]
 """Command, value and class of something that can be set only while the projector is on."""
 
 
+STEP_OF = {"POWR": "power", "INPT": "input", "AVMT": "mute", "FREZ": "freeze"}
+"""Command → the step of `agents.steps` that it is."""
+
+
 class Steps(BaseModel):
     """`order.steps`: what shall be true; a setting that is missing is left as it is."""
 
@@ -75,6 +79,8 @@ class Ensure:
         self.heard = False
         self.touched = False
         self.last = ""
+        self.step = ""
+        """What it is at, of `agents.steps`."""
 
     async def run(self, steps: Steps, *, keep_lit: bool, young: Callable[[], bool]) -> None:
         """Returns when all is as wished; how long that may take is the caller's business.
@@ -116,11 +122,12 @@ class Ensure:
             return ""  # many go deaf while they change; the next answer counts
 
     async def _reach(self, wanted: str, power: str) -> None:
+        self.step = STEP_OF["POWR"]
         opposite, way = ("standby", "warming") if wanted == "on" else ("on", "cooling")
         moved = False
         while power != wanted:
             if moved and power == opposite:
-                raise ResetFailed(f"it was {way} and is now {power} again")
+                raise ResetFailed(f"it was {way} and is now {power} again", self.step)
             if power == opposite and not self.touched:
                 await self._switch("1" if wanted == "on" else "0")
             moved = self.touched and (moved or power == way)
@@ -142,6 +149,7 @@ class Ensure:
 
     async def _adjust(self, setting: Setting) -> None:
         command, wanted, pjclass = setting
+        self.step = STEP_OF[command]
         before = self.touched
 
         async def say(session: Session) -> str:
@@ -172,4 +180,4 @@ def _accept(command: str, answer: str) -> None:
     if answer == protocol.OUT_OF_PARAMETER:
         raise Misconfigured(f"{command}: the projector does not have this setting")
     if answer != protocol.OK:
-        raise ResetFailed(f"{command}: {answer[:40]}")
+        raise ResetFailed(f"{command}: {answer[:40]}", STEP_OF[command])

@@ -137,7 +137,7 @@ class Acting:
         try:
             async with self._talk(target) as session:
                 if await _differ(session, {place: on for place, (_, on) in values.items()}):
-                    raise ResetFailed("what was to be switched off is off already")
+                    raise ResetFailed("what was to be switched off is off already", "power_off")
                 _write(path, Switched(target=target, back=back))
                 try:
                     for place, (off, _) in values.items():
@@ -150,9 +150,11 @@ class Acting:
         finally:
             self._busy.discard(path.stem)
         if wrong:
-            raise ResetFailed("it could not be switched off")
+            raise ResetFailed("it could not be switched off", "power_off")
         if not good:
-            raise ResetFailed("it was switched off and could not yet be switched on again")
+            raise ResetFailed(
+                "it was switched off and could not yet be switched on again", "power_on"
+            )
 
     async def _make_good(self, path: Path) -> bool:
         """Whether all that is written there is on again; then the file is gone."""

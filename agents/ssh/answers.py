@@ -133,7 +133,7 @@ def judge_end(answer: dict[str, Any], reset_id: str) -> None:
         raise Garbled("the end of another reset")
     if end.result == "failed":
         words = (end.reason, end.step, end.detail)
-        raise ResetFailed(": ".join(word for word in words if word))
+        raise ResetFailed(": ".join(word for word in words if word), end.step)
 
 
 def parse_object(line: bytes) -> dict[str, Any] | None:

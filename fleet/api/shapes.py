@@ -143,6 +143,8 @@ class ResetOut(Out):
     looked_at: datetime | None
     finished_at: datetime | None
     reason: str
+    step: str
+    """At which step of the device's own reset it broke, where the device said so."""
     detail: str
     evidence: dict[str, Any]
     requested_by: str

@@ -1,11 +1,13 @@
 """What Prometheus is told of resets: how they ended, how long they took, what held them up."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 from sqlalchemy import func, select
 from sqlmodel import Session, col
 
+from agents.driver import ResetFailed
+from agents.steps import STEPS_OF
 from fleet.metrics import tally
 from fleet.metrics.exposition import Family
 from inventory import (
@@ -23,6 +25,8 @@ from inventory.tally import WAKES
 FINAL = tuple(state for state in RunState if state not in OPEN_STATES)
 USUAL = ("gap_too_short", "in_use", "no_answer", "not_clean", "not_sent", "unreachable")
 """Reasons whose counters begin at 0, so that the first one is seen as an increase."""
+BROKEN = ResetFailed.code
+"""The one that a step comes with; all steps begin at 0."""
 GATES = ("calendar_in_doubt", "course_running", "in_use", "too_close")
 WAYS_TO_WAKE = (
     ("magic_packet", "woken"),
@@ -37,38 +41,50 @@ def reset_families(session: Session, counted: tally.Counts) -> Iterable[Family]:
     kinds = _resettable(session)
     kinds |= {(key[1], key[2]) for key in counted if key[0] == tally.RESULTS}
     sites = sorted(set(session.scalars(select(col(Room.site_id)).distinct())))
-    yield from _ends(counted, sorted(kinds))
-    yield from _times(session, counted)
+    limits = _limits(session)
+    yield from _ends(counted, sorted(kinds), limits)
+    yield from _times(counted, limits)
     yield from _doings(counted, sites)
     yield _open(session, sorted({site for site, _ in kinds}))
 
 
-def _ends(counted: tally.Counts, kinds: list[tuple[str, str]]) -> Iterable[Family]:
+def _ends(
+    counted: tally.Counts, kinds: list[tuple[str, str]], limits: Collection[tuple[str, str]]
+) -> Iterable[Family]:
+    """`limits`: the pairs of kind and tier that there are."""
     results = Family("raumwart_resets_total", "counter", "Resets that came to an end, by result")
     failures = Family(
-        "raumwart_reset_failures_total", "counter", "Resets that proved nothing, by reason"
+        "raumwart_reset_failures_total",
+        "counter",
+        "Resets that proved nothing, by reason and the step at which the device said it broke",
     )
     violations = Family(
         "raumwart_reset_safety_violations_total",
         "counter",
         "Resets that ran while a course was running in the room; must stay 0",
     )
-    reasons: dict[tuple[str, str], set[str]] = defaultdict(set)
+    reasons: dict[tuple[str, str], set[tuple[str, str]]] = defaultdict(set)
+    tiers: dict[tuple[str, str], set[str]] = defaultdict(set)
     for key in counted:
         if key[0] == tally.FAILURES:
-            reasons[key[1], key[2]].add(key[3])
+            reasons[key[1], key[2]].add((key[3], key[4]))
+        elif key[0] == tally.RESULTS:
+            tiers[key[1], key[2]].add(key[4])
     for site, kind in kinds:
-        for state in FINAL:
-            value = counted[(tally.RESULTS, site, kind, state.value)]
-            results.add(value, site=site, kind=kind, result=state.value)
-        for reason in sorted(reasons[site, kind].union(USUAL)):
-            value = counted[(tally.FAILURES, site, kind, reason)]
-            failures.add(value, site=site, kind=kind, reason=reason)
+        for tier in sorted(tiers[site, kind].union(t for k, t in limits if k == kind)):
+            for state in FINAL:
+                value = counted[(tally.RESULTS, site, kind, state.value, tier)]
+                results.add(value, site=site, kind=kind, tier=tier, result=state.value)
+        broken = ((BROKEN, step) for step in STEPS_OF.get(kind, ()))
+        usual = ((reason, "") for reason in USUAL)
+        for reason, step in sorted(reasons[site, kind].union(broken, usual)):
+            value = counted[(tally.FAILURES, site, kind, reason, step)]
+            failures.add(value, site=site, kind=kind, reason=reason, step=step)
     violations.add(counted[(tally.VIOLATIONS,)])
     return results, failures, violations
 
 
-def _times(session: Session, counted: tally.Counts) -> Iterable[Family]:
+def _times(counted: tally.Counts, limits: Mapping[tuple[str, str], int]) -> Iterable[Family]:
     took = Family(
         "raumwart_reset_duration_seconds",
         "histogram",
@@ -84,7 +100,6 @@ def _times(session: Session, counted: tally.Counts) -> Iterable[Family]:
         "gauge",
         "After which time a reset is ended by the device itself, the longest of the kind",
     )
-    limits = _limits(session)
     timed = {(key[1], key[2]) for key in counted if key[0] == tally.DURATION}
     for kind, tier in sorted(timed.union(limits)):
         _histogram(took, counted, tally.DURATION, tally.BUCKETS, kind=kind, tier=tier)

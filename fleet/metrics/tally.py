@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Integer, and_, cast, exists, extract, func, or_, select
 from sqlmodel import Session, col
 
+from agents.steps import STEPS
 from inventory import (
     OPEN_STATES,
     Course,
@@ -43,6 +44,8 @@ FAILURES, CANARIES, SLACK_NAME = "failures", "canaries", "slack"
 VERDICTS, NOTICES = "verdicts", "notices"
 GATES = "gate_refusals"
 """This and `inventory.tally.WAKES` have no rows to count: who refuses or wakes adds to them."""
+OTHER = "other"
+"""What is no code, or no step that is known: labels must stay few whatever a device says."""
 REASON = re.compile(r"[a-z][a-z0-9_]{0,47}")
 _HORIZON = "horizon"
 
@@ -52,10 +55,10 @@ Counts = defaultdict[Key, float]
 def totals(session: Session) -> Counts:
     """All counters: what is in the table, and the runs since.
 
-    RESULTS: site, kind, final state. FAILURES: site, kind, reason. CANARIES: site. VERDICTS: site,
-    verdict. NOTICES: channel, state. GATES: site, gate. WAKES: site, method, result.
-    DURATION: kind, tier, upper bound or `+Inf`, cumulative; SLACK_NAME: tier, bound; the sums of
-    these two under `<name>_sum`. VIOLATIONS: no label.
+    RESULTS: site, kind, final state, tier. FAILURES: site, kind, reason, step. CANARIES: site.
+    VERDICTS: site, verdict. NOTICES: channel, state. GATES: site, gate.
+    WAKES: site, method, result. DURATION: kind, tier, upper bound or `+Inf`, cumulative;
+    SLACK_NAME: tier, bound; the sums of these two under `<name>_sum`. VIOLATIONS: no label.
     """
     found: Counts = defaultdict(float)
     horizon = datetime.fromtimestamp(0, UTC)
@@ -136,7 +139,8 @@ def _count(session: Session, horizon: datetime, until: datetime | None) -> Count
 
 def _count_ends(session: Session, final: ColumnElement[bool], found: Counts) -> None:
     canary = col(ResetRun.recipe_id) == CANARY
-    by = (col(Room.site_id), col(Device.kind), col(ResetRun.state), col(ResetRun.reason), canary)
+    run, kind = (col(ResetRun.state), col(ResetRun.tier)), col(Device.kind)
+    by = (col(Room.site_id), kind, *run, col(ResetRun.reason), col(ResetRun.step), canary)
     ends = session.execute(
         select(*by, func.count())
         .join(Device, col(Device.id) == col(ResetRun.device_id))
@@ -144,12 +148,13 @@ def _count_ends(session: Session, final: ColumnElement[bool], found: Counts) -> 
         .where(final)
         .group_by(*by)
     )
-    for site, kind, state, reason, is_canary, count in ends:
-        found[(RESULTS, site, kind.value, state.value)] += count
+    for site, kind_, state, tier, reason, step, is_canary, count in ends:
+        found[(RESULTS, site, kind_.value, state.value, tier.value)] += count
         if state in (RunState.VERIFIED, RunState.DROPPED):
             continue
-        known = reason if REASON.fullmatch(reason) else "other"
-        found[(FAILURES, site, kind.value, known)] += count
+        known = reason if REASON.fullmatch(reason) else OTHER
+        at = step if step in STEPS or not step else OTHER
+        found[(FAILURES, site, kind_.value, known, at)] += count
         if is_canary and state in (RunState.FAILED, RunState.UNKNOWN):
             found[(CANARIES, site)] += count
 

@@ -182,7 +182,9 @@ def lines(told: Story) -> Iterator[str]:
         yield "  no verdict is kept"
     for run, device in told.runs:
         at = run.finished_at or run.ordered_at or run.planned_at
-        yield f"  {_at(at)}  reset of {device.name}: {run.state.value} {run.reason}".rstrip()
+        step = f" at {run.step}" if run.step else ""
+        said = f"reset of {device.name}: {run.state.value} {run.reason}".rstrip()
+        yield f"  {_at(at)}  {said}{step}"
     for flip, name in told.flips:
         yield f"  {_at(flip.at)}  {name or 'room'}: {flip.old} -> {flip.new} {flip.reason}".rstrip()
     for report, device in told.reports:

@@ -128,6 +128,7 @@ def _take(
                     deadline=deadline,
                     reason="",
                     detail="",
+                    step="",
                 )
                 .returning(col(ResetRun.id))
                 .execution_options(synchronize_session=False)
@@ -148,7 +149,7 @@ def _note_waiting(
         session.execute(
             update(ResetRun)
             .where(col(ResetRun.id).in_(ids), col(ResetRun.state) == RunState.PLANNED)
-            .values(reason=code)
+            .values(reason=code, step="")
             .execution_options(synchronize_session=False)
         )
     add(session, Counter((GATE_REFUSALS, one.due.site, one.gate) for one in fresh))

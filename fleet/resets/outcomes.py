@@ -1,5 +1,6 @@
 """Follows orders to their end: what the agent says, what it never says, and what proves a reset."""
 
+import re
 from datetime import datetime, timedelta
 
 from sqlalchemy import case, exists, update
@@ -19,6 +20,8 @@ from inventory.upsert import insert
 UNDER_WAY = (RunState.ORDERED, RunState.ACTED)
 UNSUPPORTED = "unsupported_tier"
 """The device cannot do so much: it is asked for less."""
+STEP = re.compile(r"[a-z][a-z0-9_]{0,31}")
+"""A name as devices give their steps; one that this version does not know is kept all the same."""
 UNTOUCHED = frozenset({"unreachable"})
 """A failed attempt for such a reason touched nothing: the device was away."""
 PROVABLE = (*UNDER_WAY, RunState.PLANNED, RunState.UNKNOWN)
@@ -75,8 +78,9 @@ def _end(
 ) -> None:
     """The attempt came to nothing."""
     reason = outcome.reason or outcome.step.value
+    step = outcome.broke_at if STEP.fullmatch(outcome.broke_at) else ""
     if outcome.permanent:
-        move(run, RunState.FAILED, now, reason=reason, detail=outcome.detail)
+        move(run, RunState.FAILED, now, reason=reason, detail=outcome.detail, step=step)
         return
     earliest = None
     if outcome.step is Step.UNKNOWN and run.state is RunState.ORDERED:
@@ -92,6 +96,7 @@ def _end(
         otherwise=final.get(outcome.step, RunState.FAILED),
         reason=reason,
         detail=outcome.detail,
+        step=step,
         counts=counts,
         earliest=earliest,
     )
@@ -172,6 +177,7 @@ def expire(session: Session, now: datetime) -> None:
         col(ResetRun.deadline) < now,
         now=now,
         reason=case((waited_for == "", "not_sent"), else_=waited_for),
+        step=col(ResetRun.step),
     )
     overdue = col(ResetRun.state).in_(UNDER_WAY), col(ResetRun.deadline) < now
     devices = session.exec(select(ResetRun.device_id).where(*overdue)).all()

@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, update
+from sqlalchemy import ColumnElement, SQLColumnExpression, update
 from sqlmodel import Session, col
 
 from fleet.resets.ways import Way
@@ -31,11 +31,17 @@ def check(old: RunState, new: RunState) -> None:
 
 
 def move(
-    run: ResetRun, state: RunState, now: datetime, *, reason: str = "", detail: str = ""
+    run: ResetRun,
+    state: RunState,
+    now: datetime,
+    *,
+    reason: str = "",
+    detail: str = "",
+    step: str = "",
 ) -> None:
     """Take the run to `state`. Raises WrongTransition."""
     check(run.state, state)
-    run.state, run.reason, run.detail = state, reason[:64], detail[:500]
+    run.state, run.reason, run.detail, run.step = state, reason[:64], detail[:500], step
     run.finished_at = None if state in OPEN_STATES else now
 
 
@@ -45,7 +51,8 @@ def move_all(
     new: RunState,
     *where: ColumnElement[bool],
     now: datetime,
-    reason: str | ColumnElement[str],
+    reason: str | SQLColumnExpression[str],
+    step: str | SQLColumnExpression[str] = "",
 ) -> None:
     """The same for all runs in state `old` to which the conditions apply."""
     check(old, new)
@@ -53,7 +60,7 @@ def move_all(
     session.execute(
         update(ResetRun)
         .where(col(ResetRun.state) == old, *where)
-        .values(state=new, reason=reason, finished_at=finished)
+        .values(state=new, reason=reason, step=step, finished_at=finished)
         .execution_options(synchronize_session=False)
     )
 
@@ -76,6 +83,7 @@ def retry(
     otherwise: RunState,
     reason: str,
     detail: str = "",
+    step: str = "",
     counts: bool = True,
     earliest: datetime | None = None,
 ) -> None:
@@ -88,10 +96,10 @@ def retry(
     run.failures += counts
     at = max(now + _pause(run, now, counts=counts), earliest or now)
     if at <= run.not_after and (not counts or run.failures < recipe.tries):
-        move(run, RunState.PLANNED, now, reason=reason, detail=detail)
+        move(run, RunState.PLANNED, now, reason=reason, detail=detail, step=step)
         run.next_try_at, run.deadline = at, run.not_after
     else:
-        move(run, otherwise, now, reason=reason, detail=detail)
+        move(run, otherwise, now, reason=reason, detail=detail, step=step)
 
 
 def _pause(run: ResetRun, now: datetime, *, counts: bool) -> timedelta:
