@@ -205,6 +205,10 @@ TIMETABLE = {
     "too_many": N_("Der Stundenplan hat zu viele Kurse."),
     "too_slow": N_("Den Stundenplan zu lesen dauert zu lange."),
     "unknown_room": N_("Im Stundenplan stehen Orte, die kein Raum sind."),
+    "not_taken_over": N_(
+        "Raumwart kann den Stundenplan wegen eines eigenen Fehlers nicht übernehmen. Bitte sagen"
+        " Sie der IT Bescheid."
+    ),
     "no_feed": N_("Für den Raum gibt es keinen Stundenplan."),
     "too_old": N_("Der Stundenplan ist zu alt."),
     "shrunk": N_("Mehr als die Hälfte der Kurse ist auf einmal weg. Bitte prüfen Sie das."),

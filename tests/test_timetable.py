@@ -265,6 +265,43 @@ def test_a_feed_for_the_whole_site_names_the_room(
     assert trusted(engine, now + HOUR) == {}
 
 
+def test_a_place_that_leads_to_a_room_that_is_gone_is_in_doubt(
+    engine: Engine, server: Server, settings: Settings, now: datetime
+) -> None:
+    places = {"Keller": "r2", "Turm*": "r2"}
+    region(engine, server.url(), room=None, options={"locations": places})
+    server.pages["/kurse.ics"] = (
+        200,
+        {},
+        ics("a 24 12 Keller", "b 24 12 Turmzimmer", "c 25 12 r1"),
+    )
+    with session(engine) as opened:
+        opened.delete(opened.get_one(Room, "r2"))
+    timetable.refresh(engine, settings, now)
+    assert list(courses(engine)) == ["c"]
+    assert (feed(engine).problem, trusted(engine, now)) == ("unknown_room", {})
+
+
+def test_a_feed_that_we_fail_at_keeps_no_other_from_being_read(
+    engine: Engine, server: Server, settings: Settings, now: datetime
+) -> None:
+    region(engine, server.url(), options={"zone": "Nirgendwo/Nirgends"})
+    server.pages["/kurse.ics"] = (200, {}, ics("a 24 12"))
+    with session(engine) as opened:
+        for name in ("before", "g1", "g2", "g3", "g4", "g5"):
+            opened.add(Feed(id=name, site_id="vhs", room_id="r2", url=server.url()))
+    timetable.refresh(engine, settings, now)
+    with reading(engine) as opened:
+        problems = {each.id: each.problem for each in opened.exec(select(Feed))}
+    assert problems.pop("f") == "not_taken_over"
+    assert set(problems.values()) == {""}
+    assert trusted(engine, now) == {"r2": now + 6 * HOUR}
+    with session(engine) as opened:
+        opened.get_one(Feed, "f").options = {}
+    timetable.refresh(engine, settings, now + HOUR)
+    assert trusted(engine, now + HOUR).keys() == {"r1", "r2"}
+
+
 def test_the_worst_of_several_feeds_decides(
     engine: Engine, server: Server, settings: Settings, now: datetime
 ) -> None:

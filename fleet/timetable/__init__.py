@@ -47,6 +47,7 @@ PROBLEMS: dict[str, str] = {
     "too_many": "The calendar holds more courses than any timetable.",
     "too_slow": "Reading the calendar takes too long.",
     "unknown_room": "The place of some courses is no room of this site.",
+    "not_taken_over": "An error of the service keeps it from taking the timetable over.",
     "shrunk": "More than half of the coming courses are gone at once; somebody must confirm this.",
     "empty": "The timetable has never held a course; somebody must confirm that this is right.",
 }
@@ -90,15 +91,27 @@ class _Answer:
 def refresh(engine: Engine, settings: Settings, now: datetime) -> None:
     """Read every feed that is due and store what it holds; no transaction is open meanwhile.
 
-    Two processes share the feeds between them. Must not run on a thread with an event loop.
+    Two processes share the feeds between them, and no feed can keep the others from being read.
+    Must not run on a thread with an event loop.
     """
     due = _take_due(engine, settings, now)
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="feed") as pool:
-        under_way = {pool.submit(_read, feed, last, settings, now): feed for feed, last in due}
+        under_way = {
+            pool.submit(_refresh_one, engine, feed, last, settings, now): feed.id
+            for feed, last in due
+        }
         for done in as_completed(under_way):
-            feed, answer = under_way[done], done.result()
-            with session(engine) as opened:
-                _store(opened, feed.id, answer, now)
+            if error := done.exception():
+                feed_id = under_way[done]
+                log.error("timetable %s cannot be taken over", feed_id, exc_info=error)
+                with session(engine) as opened:
+                    _give_up(opened, feed_id, type(error).__name__, now)
+
+
+def _refresh_one(engine: Engine, feed: Feed, last: str, settings: Settings, now: datetime) -> None:
+    answer = _read(feed, last, settings, now)
+    with session(engine) as opened:
+        _store(opened, feed.id, answer, now)
 
 
 def _take_due(engine: Engine, settings: Settings, now: datetime) -> list[tuple[Feed, str]]:
@@ -179,6 +192,15 @@ def _store(session: Session, feed_id: str, answer: _Answer, now: datetime) -> No
         snapshots.note(session, feed, answer.body, answer.contents, coming, now)
     if feed.problem != before:
         log.warning("timetable %s: %s", feed.id, feed.problem or "read in full again")
+
+
+def _give_up(session: Session, feed_id: str, what: str, now: datetime) -> None:
+    """What it holds is not in the courses, so its rooms may be in use without our knowing."""
+    feed = session.get(Feed, feed_id, with_for_update=True)
+    if feed is None or feed.tried_at != now:
+        return
+    feed.problem, feed.detail = "not_taken_over", what
+    snapshots.note(session, feed, None, Contents(), 0, now)
 
 
 def _take_over(session: Session, feed: Feed, answer: _Answer, now: datetime) -> int:

@@ -40,12 +40,14 @@ def find_rooms(session: Session, feed: Feed, occurrences: Sequence[Occurrence]) 
     """Where each occurrence takes place.
 
     The feed's own `locations` come first, then the room of the whole feed, or else a room's id or
-    name in whatever case (a name that two rooms share is none), then the feed's patterns.
+    name in whatever case (a name that two rooms share is none), then the feed's patterns. A room
+    that `locations` name and that has left the site since is none either.
     """
     places = FeedOptions.model_validate(feed.options).locations
     exact = {_folded(place): room for place, room in places.items() if not _is_pattern(place)}
     patterns = {_folded(place): room for place, room in places.items() if _is_pattern(place)}
     names = _room_names(session, feed)
+    here = {None, feed.room_id}.union(*names.values())
     placed = Placed()
     for each in occurrences:
         place = _folded(each.location)
@@ -54,7 +56,7 @@ def find_rooms(session: Session, feed: Feed, occurrences: Sequence[Occurrence]) 
             rooms = {exact[place]}
         elif not rooms:
             rooms = {r for pattern, r in patterns.items() if fnmatchcase(place, pattern)}
-        room = next(iter(rooms)) if len(rooms) == 1 else ""
+        room = next(iter(rooms)) if len(rooms) == 1 and rooms <= here else ""
         if room:
             placed.lessons.append(Lesson(room, each))
         elif room is None:
