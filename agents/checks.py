@@ -17,8 +17,8 @@ def refusal(order: Order, roster: Roster | None, now: datetime) -> str:
     """Why not, as a code; empty when it may. Pure.
 
     `expired`, `too_early`, `no_roster`, `roster_old`, `clock_in_doubt`, `unknown_device`,
-    `wrong_room`, `plan_changed`, `paused`, `maintenance`, `calendar_in_doubt`, `course_running`,
-    `too_late`.
+    `wrong_room`, `plan_changed`, `paused_everywhere`, `maintenance`, `paused`,
+    `calendar_in_doubt`, `course_running`, `too_late`.
     """
     return next((code for code, wrong in _complaints(order, roster, now) if wrong), "")
 
@@ -44,9 +44,10 @@ def _complaints(order: Order, roster: Roster | None, now: datetime) -> Iterator[
     yield "unknown_device", target is None or order.site != roster.site
     yield "wrong_room", target and target.room != order.room
     yield "plan_changed", order.plan_rev < roster.plan_rev
-    held = (
-        set() if order.force else {hold.reason for hold in roster.holds if _holds(hold, order, now)}
-    )
+    held = {hold.reason for hold in roster.holds if _holds(hold, order, now)}
+    if order.force:
+        held &= set() if order.force_all else {"paused_everywhere"}
+    yield "paused_everywhere", "paused_everywhere" in held
     yield "maintenance", "maintenance" in held
     yield "paused", held
     rooms = _rooms(order, roster)

@@ -63,7 +63,7 @@ class Hold(Message):
     end: AwareDatetime | None = None
     """None: until the centre says otherwise."""
     reason: Annotated[str, Field(max_length=63)] = "paused"
-    """A code: `paused` or `maintenance`."""
+    """A code: `paused`, `maintenance`, or `paused_everywhere` when it is said of every site."""
 
 
 class Roster(Message):
@@ -106,7 +106,10 @@ class Order(Message):
     """From which plan it was made: an agent that knows a newer one refuses."""
     force: bool = False
     """Somebody wants it although the calendar is in doubt, or against a hold. A course that is
-    known, and a person at the device, stop it all the same."""
+    known stops it all the same, and so does a person at the device, unless the steps say what is
+    done with them."""
+    force_all: bool = False
+    """Also against a hold that is said of every site."""
 
 
 class Reading(Message):

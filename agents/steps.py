@@ -2,9 +2,9 @@
 these, and calls a name that is not here `other`."""
 
 LAPTOP = (
-    "start", "resume", "canary", "prepare", "lock", "sessions", "unmount", "prints", "network",
-    "home", "residue", "everywhere", "settings", "updates", "alarm", "restart", "again", "unlock",
-    "trash",
+    "start", "resume", "canary", "prepare", "countdown", "lock", "sessions", "unmount", "prints",
+    "network", "home", "residue", "everywhere", "settings", "updates", "alarm", "restart",
+    "again", "unlock", "trash",
 )  # fmt: skip
 """As the role `room_laptop` names them, in their order."""
 TABLET = (

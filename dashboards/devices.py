@@ -96,7 +96,8 @@ def _device_page(
         http_status=status,
         hint=hint,
         refused=refused,
-        may_insist=code in resets.OVERRULED and visitor.can(Action.EDIT),
+        may_insist=visitor.can(Action.EDIT)
+        and resets.may_insist(code, found, recipe, over_all=visitor.can(Action.ADMIN)),
         tiers=tiers_of(request, recipe),
         device=found,
         room=room,

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from enum import StrEnum
 
 from fastapi import APIRouter, Depends, Form, HTTPException, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
@@ -21,6 +22,19 @@ router = APIRouter(default_response_class=HTMLResponse)
 MINUTES = N_("%(tier)s (höchstens %(minutes)s Minuten)")
 
 
+class SignedIn(StrEnum):
+    """What happens with somebody who is signed in."""
+
+    STAYS = "bleibt"
+    COUNTDOWN = "countdown"
+
+
+SIGNED_IN = [
+    (SignedIn.STAYS, N_("Nicht zurücksetzen")),
+    (SignedIn.COUNTDOWN, N_("60 Sekunden Zeit zum Speichern geben, dann zurücksetzen")),
+]
+
+
 def tiers_of(request: Request, recipe: Recipe | None) -> list[tuple[str, str]]:
     """How thoroughly this recipe can reset, in the visitor's language; of one way none."""
     found = ways(recipe) if recipe else ()
@@ -35,7 +49,8 @@ def tiers_of(request: Request, recipe: Recipe | None) -> list[tuple[str, str]]:
 
 @router.get("/geraet/{device_id}/trotzdem")
 def ask(request: Request, device_id: str, visitor: Visitor = Depends(signed_in)) -> HTMLResponse:
-    return _asked(request, device_id, visitor, {"tier": Tier.QUICK.value, "grund": ""})
+    said = {"tier": Tier.QUICK.value, "grund": "", "angemeldet": SignedIn.STAYS.value}
+    return _asked(request, device_id, visitor, said)
 
 
 def _asked(
@@ -50,12 +65,17 @@ def _asked(
     """First how and why; then, with all that was `said`, whether they are sure."""
     if not visitor.can(Action.EDIT):
         raise HTTPException(403)
-    with reading(request.app.state.engine) as opened:
+    state, against = request.app.state, list[str]()
+    with reading(state.engine) as opened:
         device, room, site = find_device(opened, device_id, visitor)
         recipe = opened.get(Recipe, device.recipe_id) if device.recipe_id else None
+        if recipe:
+            now, tier = state.clock(), Tier(said["tier"])
+            against = resets.objections(opened, device, recipe, tier, now, state.settings)
     return page(
         request, "insist.html", visitor=visitor, device=device, room=room, site=site, said=said,
-        sure=sure, problem=problem, tiers=tiers_of(request, recipe),
+        sure=sure, problem=problem, tiers=tiers_of(request, recipe), against=against,
+        signed_in=SIGNED_IN if resets.counts_down(device, recipe) else [],
         http_status=409 if problem else 200,
     )  # fmt: skip
 
@@ -67,12 +87,13 @@ def insist(
     visitor: Visitor = Depends(posted),
     tier: Tier = Form(Tier.QUICK),
     grund: str = Form("", max_length=200),
+    angemeldet: SignedIn = Form(SignedIn.STAYS),
     sicher: bool = Form(False),
 ) -> Response:
     if not visitor.can(Action.EDIT):
         raise HTTPException(403)
     state = request.app.state
-    said = {"tier": tier.value, "grund": " ".join(grund.split())}
+    said = {"tier": tier.value, "grund": " ".join(grund.split()), "angemeldet": angemeldet.value}
     if not said["grund"]:
         return _asked(request, device_id, visitor, said, problem=refusal(request, "why_needed"))
     if not sicher:
@@ -88,6 +109,8 @@ def insist(
                 visitor.account.name,
                 tier=None if tier is Tier.QUICK else tier,
                 force=True,
+                over_all=visitor.can(Action.ADMIN),
+                countdown=angemeldet is SignedIn.COUNTDOWN,
                 why=said["grund"],
             )
     except resets.ResetRefused as refused:

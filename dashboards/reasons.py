@@ -143,6 +143,8 @@ RUN = {
     "no_unit": N_("Das Gerät konnte die Zurücksetzung nicht starten."),
     "plan_changed": N_("Der Plan hat sich geändert. Es wird neu geplant."),
     "paused": N_("Die Zurücksetzungen sind von Hand angehalten."),
+    "paused_everywhere": N_("Die Zurücksetzungen sind an allen Standorten angehalten."),
+    "no_banner": N_("Das Gerät kann keinen Hinweis auf den Bildschirm bringen."),
     "capacity": N_("Am Standort sind zu viele Geräte auf einmal an der Reihe."),
     "skipped": N_("Von Hand abgesagt."),
     "recipe_stopped": N_("Zu viele Zurücksetzungen dieser Art schlugen fehl. Sie sind gestoppt."),
@@ -177,6 +179,11 @@ REFUSAL = {
     "why_needed": N_("Bitte geben Sie einen Grund an."),
     "in_use": N_("Jemand ist am Gerät angemeldet."),
     "paused": N_("Die Zurücksetzungen sind von Hand angehalten."),
+    "paused_everywhere": N_(
+        "Alle Standorte sind angehalten. Dagegen kann nur die Verwaltung der Region zurücksetzen."
+    ),
+    "no_countdown": N_("Nur Laptops können vorher einen Hinweis auf dem Bildschirm zeigen."),
+    "countdown_alone": N_("Das geht nur zusammen mit „Trotzdem zurücksetzen“."),
     "maintenance": N_("Hier wird gerade gearbeitet. Bis dahin wird nichts zurückgesetzt."),
     "quiet_hours": N_("Es ist Ruhezeit im Raum."),
     "already_open": N_("Eine Zurücksetzung ist schon geplant oder läuft."),

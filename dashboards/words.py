@@ -68,6 +68,7 @@ STEP = {
     "resume": N_("Fortsetzen nach einer Unterbrechung"),
     "canary": N_("Spuren für den Selbsttest legen"),
     "prepare": N_("neuen Gast-Ordner vorbereiten"),
+    "countdown": N_("Zeit zum Speichern geben"),
     "lock": N_("Anmeldung sperren"),
     "sessions": N_("Gast abmelden"),
     "unmount": N_("Stick auswerfen"),

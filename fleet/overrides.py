@@ -36,6 +36,8 @@ REFUSALS: dict[str, str] = {
 }
 HOLDS = {OverrideKind.PAUSE: "paused", OverrideKind.MAINTENANCE: "maintenance"}
 """What keeps every reset in its scope waiting → the code that says so."""
+EVERYWHERE = "paused_everywhere"
+"""The code when it is said of every site: who insists at one of them does not overrule that."""
 LONGEST = {OverrideKind.COURSE: timedelta(hours=24), OverrideKind.BLOCK: timedelta(days=366)}
 """These need an end, at most so far away: a typing error must not empty a room for ever."""
 BLOCKED = "blocked:"

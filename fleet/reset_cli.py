@@ -21,6 +21,12 @@ def reset(
     force: Annotated[
         bool, typer.Option(help="Although the timetable is in doubt, or a pause holds; with --why.")
     ] = False,
+    countdown: Annotated[
+        bool,
+        typer.Option(
+            help="Although somebody is signed in: they get a minute to save. With --force."
+        ),
+    ] = False,
     why: Annotated[str, typer.Option(help="The reason, kept with the reset.")] = "",
 ) -> None:
     """Ask for a reset of one device now; the running service carries it out and proves it."""
@@ -36,6 +42,8 @@ def reset(
                 actor,
                 tier=None if tier is Tier.QUICK else tier,
                 force=force,
+                over_all=True,  # from here everything can be paused, too
+                countdown=countdown,
                 why=why,
             )
     except resets.ResetRefused as refused:

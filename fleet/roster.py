@@ -190,7 +190,7 @@ def _hold(said: Override) -> Hold:
         device=said.device_id or "",
         start=said.since,
         end=said.until,
-        reason=overrides.HOLDS[said.kind],
+        reason=overrides.HOLDS[said.kind] if said.site_id else overrides.EVERYWHERE,
     )
 
 

@@ -171,6 +171,10 @@ class ResetRun(SQLModel, table=True):
     requested_by: str = Field(default="plan", max_length=100)
     forced: bool = Field(default=False)
     """Somebody asked for it although the timetable is in doubt, or against what was said by hand.
-    A running course and a person at the device are never overruled."""
+    A running course is never overruled."""
+    over_all: bool = Field(default=False)
+    """Forced by somebody who may also say, and so overrule, what holds for every site."""
+    countdown: bool = Field(default=False)
+    """Although somebody is signed in: the device first counts down before them."""
     why: str = Field(default="", max_length=200)
     """What they said why."""

@@ -72,7 +72,7 @@ class Laptop:
             reset_id=order.id, sent_at=sent_at, not_before=order.not_before,
             not_after=order.not_after, next_start=order.next_start,
             max_runtime_s=order.max_runtime_s, profile="standard", serial="PF-1",
-            end_sessions=False, canary=False, tier=order.steps["tier"], wake_at=None,
+            end_sessions=False, countdown_s=0, canary=False, tier=order.steps["tier"], wake_at=None,
         )  # fmt: skip
         try:
             check(job, config(), Desk(self.used(now)), at)

@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 from sqlmodel import select
 
-from fleet import api, auth
+from fleet import api, auth, overrides
 from fleet.api.queries import NOT_FOUND
 from fleet.settings import Settings
 from inventory import (
@@ -24,8 +24,10 @@ from inventory import (
     Health,
     Impact,
     Incident,
+    OverrideKind,
     Prediction,
     Problem,
+    Recipe,
     Report,
     ReportState,
     ResetRun,
@@ -237,9 +239,27 @@ def test_a_reset_by_hand(clients: Any, engine: Engine) -> None:
         for held in opened.exec(select(Course).where(Course.room_id == "hall")):
             held.cancelled = True
     assert clients.admin.post(url).json()["code"] == "calendar_in_doubt"
+    countdown = clients.admin.post(url, json={"countdown": True})
+    assert (countdown.status_code, countdown.json()["code"]) == (409, "countdown_alone")
     forced = clients.admin.post(url, json=insisted)
     assert forced.status_code == 202, forced.text
     assert (forced.json()["forced"], forced.json()["why"]) == (True, "Prüfung")
+
+
+def test_insisting_over_the_api(clients: Any, engine: Engine, now: datetime) -> None:
+    url = "/api/v1/devices/laptop-1/reset"
+    with session(engine) as opened:
+        for held in opened.exec(select(Course)):
+            held.cancelled = True
+        opened.get_one(Recipe, "laptop-reset").steps = {"tier": "quick"}
+        overrides.say(opened, OverrideKind.PAUSE, overrides.Scope(), now, "admin")
+    insisted = {"force": True, "why": "Virus", "countdown": True}
+    refused = clients.it.post(url, json=insisted)
+    assert (refused.status_code, refused.json()["code"]) == (409, "paused_everywhere")
+    assert clients.caretaker.post(url, json={"countdown": True}).status_code == 403
+    done = clients.admin.post(url, json=insisted)
+    assert done.status_code == 202, done.text
+    assert (done.json()["over_all"], done.json()["countdown"]) == (True, True)
 
 
 def test_a_cookie_alone_changes_nothing(clients: Any, engine: Engine, now: datetime) -> None:

@@ -50,7 +50,7 @@ def test_every_step_has_a_name_and_a_word() -> None:
     finally:
         sys.path.remove(str(SCRIPTS))
     told = {step for tier in room_run.TIERS.values() for step in tier}
-    assert told | {"canary", "start", "resume"} == set(LAPTOP)
+    assert told | {"canary", "countdown", "start", "resume"} == set(LAPTOP)
     drivers = (kiosk, freekiosk, headwind, ensure)
     assert {step for one in drivers for step in one.STEP_OF.values()} < STEPS
     assert set(STEPS_OF) <= set(DeviceKind)

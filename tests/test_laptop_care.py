@@ -132,6 +132,27 @@ def test_the_visitor_is_warned_and_it_is_taken_back(world: Prepared, agent: Agen
     assert len(world.sh("cat /mnt/shown").splitlines()) == 2
 
 
+def test_the_visitor_sees_a_countdown_and_is_then_sent_away(world: Prepared, agent: Agent) -> None:
+    install(world, "/usr/local/sbin/zenity", "#!/bin/sh\nexec cat >> /mnt/counted\n")
+    world.sh("touch /mnt/counted /dev/shm/desk; chmod 666 /mnt/counted; chmod 755 /mnt")
+    started = world.sh("sed -n s/^Exec=//p /etc/xdg/autostart/raumwart-banner.desktop").strip()
+    watch = f"{started} /run/raumwart/warning.json 0.05"
+    banner = world.popen(f"exec su -s /bin/sh kurs -c '{watch}'")
+    world.guest("echo private > ~/letter")
+    world.sh(f"printf '{login_record(b'shm/desk')}' > /run/utmp")
+    try:
+        with pytest.raises(Refused, match="in_use"):
+            agent.act(an_order("01Jcounted.1"))
+        agent.act(an_order("01Jcounted.2", on_active_session="countdown", countdown_s=2))
+    finally:
+        world.sh("rm -f /run/utmp /dev/shm/desk")
+    banner.communicate(timeout=20)
+    counted = world.sh("grep -oE 'In (2 Sekunden|einer Sekunde)' /mnt/counted | uniq").splitlines()
+    assert counted[:2] == ["In 2 Sekunden", "In einer Sekunde"]
+    assert json.loads(_warning(world))["ends_at"] == 0
+    assert world.sh("ls /home/kurs/letter 2>&1 || true").count("No such file")
+
+
 def _warning(world: Prepared) -> str:
     return world.sh("su -s /bin/sh kurs -c 'cat /run/raumwart/warning.json'")
 

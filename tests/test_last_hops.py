@@ -26,7 +26,7 @@ CHECKS = (
     "plan_changed", "paused", "calendar_in_doubt", "course_running", "too_late",
 )  # fmt: skip
 
-"""Not `maintenance`: it only gives another name to some of what `paused` keeps."""
+"""Not `maintenance` and `paused_everywhere`: they only give another name to what `paused` keeps."""
 
 
 def some(chance: Random) -> tuple[Order, Roster]:
@@ -41,6 +41,7 @@ def some(chance: Random) -> tuple[Order, Roster]:
         room=odd("r1", "r2"), not_before=NOW - odd(MINUTE, -MINUTE, -S),
         not_after=NOW + odd(MINUTE, -MINUTE, -S), max_runtime_s=chance.choice([60, 120, 300]),
         settle_s=chance.choice([0, 30]), plan_rev=odd(3, 2, 4), force=odd(False, True),
+        force_all=odd(False, True),
         next_start=odd(None, *(NOW + each for each in near)),
     )  # fmt: skip
     busy = []
@@ -53,7 +54,7 @@ def some(chance: Random) -> tuple[Order, Roster]:
         holds.append(Hold(
             room=chance.choice(["", "r1", "r2"]), device=chance.choice(["", "d1", "d2"]),
             start=NOW + chance.choice(near), end=chance.choice([None, NOW + MINUTE, NOW - S]),
-            reason=chance.choice(["paused", "maintenance"]),
+            reason=chance.choice(["paused", "maintenance", "paused_everywhere"]),
         ))  # fmt: skip
     trust = {"r1": NOW + odd(HOUR, -S), "r2": NOW + odd(HOUR, -S)}
     roster = Roster(
@@ -83,7 +84,8 @@ def harm(order: Order, roster: Roster) -> Iterator[str]:
     for one in roster.holds:
         holds = one.start <= NOW and (one.end is None or one.end > NOW)
         if holds and one.room in ("", room) and one.device in ("", order.device):
-            yield from [] if order.force else [one.reason]
+            overruled = order.force_all or one.reason != "paused_everywhere"
+            yield from [] if order.force and overruled else [one.reason]
     until = roster.trusted_until.get(room)
     if (until is None or until < NOW) and room and not order.force:
         yield "calendar_in_doubt"
@@ -127,7 +129,7 @@ def a_job(chance: Random) -> Job:
         not_before=NOW - odd(MINUTE, -S), not_after=NOW + odd(MINUTE, -S),
         next_start=NOW + odd(HOUR, 119 * S, -S), max_runtime_s=120,
         profile=odd("standard", "nobody"), serial=odd("PF-1", "PF-2"),
-        end_sessions=odd(False, True), canary=False, tier="quick", wake_at=None,
+        end_sessions=odd(False, True), countdown_s=0, canary=False, tier="quick", wake_at=None,
     )  # fmt: skip
 
 

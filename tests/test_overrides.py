@@ -190,9 +190,12 @@ def test_the_agents_copy_carries_it(engine: Engine, now: datetime) -> None:
         ("", "", now + HOUR, "paused"),
         ("r1", "r1-l1", None, "maintenance"),
     ]
+    say(engine, OverrideKind.PAUSE, Scope(), now)
+    assert told(engine, now).holds[-1].reason == "paused_everywhere"
 
 
 HOLD = {"start": minutes(-5), "end": minutes(5)}
+ALL = HOLD | {"reason": "paused_everywhere"}
 
 
 @pytest.mark.parametrize(
@@ -209,6 +212,9 @@ HOLD = {"start": minutes(-5), "end": minutes(5)}
         ({}, {"holds": [HOLD | {"end": minutes(0)}]}, ""),
         ({}, {"holds": [HOLD | {"start": minutes(0.01)}]}, ""),
         ({"force": True}, {"holds": [HOLD]}, ""),
+        ({"force": True}, {"holds": [HOLD, ALL]}, "paused_everywhere"),
+        ({"force": True, "force_all": True}, {"holds": [ALL]}, ""),
+        ({"force_all": True}, {"holds": [HOLD]}, "paused"),
         ({"force": True}, {"trusted_until": {}}, ""),
         ({"plan_rev": 4}, {"plan_rev": 4}, ""),
         ({"plan_rev": 5}, {"plan_rev": 4}, ""),

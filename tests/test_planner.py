@@ -275,6 +275,11 @@ def test_every_gate_alone_keeps_a_reset_and_who_insists_opens_only_two(gate: str
     assert refusal(case, {name: one for name, one in GATES.items() if name != gate}) == ("", "")
     insisted = ("", "") if gate in ("G3", "G5") else (gate, code)
     assert refusal(replace(case, forced=True)) == insisted
+    if gate == "G5":
+        everywhere = replace(case, held_by="paused_everywhere", forced=True)
+        assert refusal(everywhere) == (gate, "paused_everywhere")
+        assert refusal(replace(everywhere, over_all=True)) == ("", "")
+        assert refusal(replace(everywhere, over_all=True, forced=False)) == refusal(everywhere)
 
 
 def test_a_guard_holds_even_without_a_buffer() -> None:

@@ -75,7 +75,9 @@ def test_a_pause_holds_from_its_commit_until_it_ends(
     plan(engine, now, S)
     said = override(engine, kind, scope, now)
     assert claim(engine, now, S) == [], "the plan has not even looked yet"
-    assert {run.reason for run in runs(engine)} == {"paused" if kind == "pause" else "maintenance"}
+    code = "maintenance" if kind is OverrideKind.MAINTENANCE else "paused"
+    code = "paused_everywhere" if scope == Scope() else code
+    assert {run.reason for run in runs(engine)} == {code}
     plan(engine, now, S)
     assert claim(engine, now + MINUTE, S) == []
     assert refusals(engine) == {"vhs\nG5": 2}, "each counted once"
@@ -266,7 +268,7 @@ def test_who_insists_opens_two_gates_and_never_those_that_protect_people(
     assert refused(engine, now) == "calendar_in_doubt"
     assert refused(engine, now, force=True) == "why_needed"
     change(engine, DeviceState, "r1-l1", facts={"sessions": 1}, facts_at=now)
-    insist = {"force": True, "why": "Virus"}
+    insist = {"force": True, "why": "Virus", "over_all": True}
     assert refused(engine, now, **insist) == "in_use"
     change(engine, DeviceState, "r1-l1", facts={"sessions": 0})
     course = add_course(engine, now - MINUTE)

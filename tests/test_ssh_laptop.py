@@ -150,6 +150,8 @@ async def test_a_laptop_in_use_refuses_unless_told_to_end_the_session(room: Room
         await room.act(an_order())
     assert caught.value.reason == "in_use"
     await room.act(an_order(steps={"on_active_session": "end"}))
+    counted = {"tier": "quick", "on_active_session": "countdown", "countdown_s": 1}
+    await room.act(an_order(2, steps=counted))
 
 
 async def test_an_end_cut_in_half_is_no_end(room: Room) -> None:

@@ -25,7 +25,7 @@ PAUSE_S, LONGEST_PAUSE_S = 0.5, 5.0
 MARGIN_S = 0.1
 """Our own deadline comes this much before the caller's, so that the reason is ours to tell."""
 ORDER_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,31}\.[0-9]{1,4}")
-STEPS = {"tier", "profile", "on_active_session", "canary", "wake_at"}
+STEPS = {"tier", "profile", "on_active_session", "countdown_s", "canary", "wake_at"}
 
 
 class Ssh:
@@ -61,14 +61,15 @@ class Ssh:
         clock = asyncio.get_running_loop().time
         until = clock() + timeout.total_seconds()
         progress, pause = Progress(_order_id(order)), PAUSE_S
-        job, said = _job(target, order), ""
+        _job(target, order)  # a wrong one is told before anybody is asked
+        said = ""
 
         def talk(session: Session) -> None:
             if progress.begun and not progress.lost:
                 session.follow(progress)
             else:
                 progress.lost = False
-                session.reset(progress, job)
+                session.reset(progress, _job(target, order))
 
         while True:
             try:

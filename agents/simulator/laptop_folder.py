@@ -13,7 +13,7 @@ from typing import Any
 
 SCRIPTS = Path(__file__).parents[2] / "ansible" / "roles" / "room_laptop" / "files"
 """The scripts that are installed on real laptops."""
-COMMAND_S = 90.0
+COMMAND_S = 150.0
 GUEST = "kurs"
 OTHER_SERIAL = "OTHER-0000"
 MODELS = (

@@ -93,7 +93,7 @@ def reset_device(
     """Ask for a reset by hand. 409 says why not, for example that a course is running, which
     nobody can insist against."""
     how = how or ResetIn()
-    allow(visitor, Action.EDIT if how.force else Action.RESET)
+    allow(visitor, Action.EDIT if how.force or how.countdown else Action.RESET)
     state = request.app.state
     with session(state.engine) as opened:
         one_of(opened, within(_DEVICES, visitor).where(col(Device.id) == device_id), _device)
@@ -105,6 +105,8 @@ def reset_device(
             visitor.account.name,
             tier=how.tier,
             force=how.force,
+            over_all=visitor.can(Action.ADMIN),
+            countdown=how.countdown,
             why=how.why,
         )
         opened.flush()

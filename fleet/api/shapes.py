@@ -150,6 +150,10 @@ class ResetOut(Out):
     requested_by: str
     tier: Tier
     forced: bool
+    over_all: bool
+    """Also against a pause of everything."""
+    countdown: bool
+    """Also when somebody is signed in, after a countdown."""
     why: str
 
 
@@ -161,7 +165,11 @@ class ResetIn(BaseModel):
     tier: Tier | None = None
     """None: the simplest."""
     force: bool = False
-    """Against a timetable in doubt, a pause, maintenance and quiet hours; needs `why`."""
+    """Against a timetable in doubt, a pause, maintenance and quiet hours; needs `why`. Against a
+    pause of everything it helps only the region's admins."""
+    countdown: bool = False
+    """Also when somebody is signed in to the laptop: they see a countdown of a minute and can save,
+    then they are sent away. Only together with `force`."""
     why: str = Field(default="", max_length=200)
 
 

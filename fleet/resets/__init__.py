@@ -18,7 +18,15 @@ from fleet.resets.breaker import stop_failing
 from fleet.resets.dispatch import claim, give_back
 from fleet.resets.due import SETTLING
 from fleet.resets.gates import GATES
-from fleet.resets.manual import OVERRULED, REFUSALS, ResetRefused, request, request_room
+from fleet.resets.manual import (
+    REFUSALS,
+    ResetRefused,
+    counts_down,
+    may_insist,
+    objections,
+    request,
+    request_room,
+)
 from fleet.resets.outcomes import apply_outcome, expire
 from fleet.resets.planner import Action, Add, Change, Close, Reopen
 from fleet.resets.planner import plan as decide
@@ -32,15 +40,17 @@ from inventory.upsert import insert_missing
 
 __all__ = [
     "GATES",
-    "OVERRULED",
     "REFUSALS",
     "SETTLING",
     "Mismatch",
     "ResetRefused",
     "apply_outcome",
     "claim",
+    "counts_down",
     "expire",
     "give_back",
+    "may_insist",
+    "objections",
     "plan",
     "plan_rest",
     "request",

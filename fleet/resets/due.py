@@ -12,7 +12,7 @@ from sqlmodel import Session, col
 from fleet.resets import loading
 from fleet.resets.load import Load, Seat
 from fleet.resets.starts import Due
-from fleet.resets.ways import way_of, ways
+from fleet.resets.ways import counting_down, way_of, ways
 from fleet.resets.window import Timed
 from fleet.settings import Settings
 from fleet.timetable import busy, trusted_until
@@ -108,6 +108,8 @@ def due_rows(
             col(ResetRun.tier),
             col(ResetRun.requested_by),
             col(ResetRun.forced),
+            col(ResetRun.over_all),
+            col(ResetRun.countdown),
             col(Device.room_id),
             col(Device.kind),
             col(Device.service),
@@ -155,6 +157,7 @@ def dues(
     for row in rows:
         automatic = row.requested_by == BY_PLAN
         place = (row.site_id, row.room_id, row.device_id, row.Recipe.id)
+        found_ways = every[row.Recipe.id]
         found.append(
             Due(
                 id=row.id,
@@ -164,7 +167,7 @@ def dues(
                 uplink=row.uplink_id,
                 start=row.course_start or row.not_after,
                 share=loading.share(row.required, row.kind, present[row.room_id, row.kind]),
-                ways=every[row.Recipe.id],
+                ways=tuple(map(counting_down, found_ways)) if row.countdown else found_ways,
                 tier=row.tier,
                 busy=used[row.room_id],
                 trusted=row.room_id in believed,
@@ -175,6 +178,7 @@ def dues(
                 in_service=row.service is Service.ACTIVE,
                 automatic=automatic,
                 forced=row.forced,
+                over_all=row.over_all,
             )
         )
     return found

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import MappingProxyType
 
+from fleet.overrides import EVERYWHERE
 from fleet.resets.window import Timed
 from fleet.resets.world import Rules
 
@@ -36,6 +37,8 @@ class Case:
     """The plan looked at it since something of its site changed, and its course is still so."""
     in_service: bool = True
     forced: bool = False
+    over_all: bool = False
+    """Forced by somebody who may say what holds for every site."""
 
 
 Gate = Callable[[Case], str]
@@ -68,7 +71,8 @@ def nobody_at_it(case: Case) -> str:
 def nothing_said_against(case: Case) -> str:
     """G5: no pause, no maintenance, no stopped recipe; and nobody is woken by it."""
     if case.forced:
-        return ""
+        binding = case.held_by == EVERYWHERE and not case.over_all
+        return case.held_by if binding else ""
     return case.held_by or ("quiet_hours" if case.too_loud else "")
 
 

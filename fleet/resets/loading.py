@@ -218,11 +218,16 @@ def _ban(said: Override) -> Ban:
 
 
 def held_by(found: Iterable[Ban], now: datetime, place: Sequence[str], *, automatic: bool) -> str:
-    """The code of the first that holds for (site, room, device, recipe) now; empty: none does."""
-    for ban in found:
-        if ban.at(now) and ban.concerns(*place) and (automatic or ban.recipe is None):
-            return ban.code
-    return ""
+    """The code of the first that holds for (site, room, device, recipe) now, or of one that holds
+    everywhere, which weighs more; empty: none does."""
+    holding = [
+        ban
+        for ban in found
+        if ban.at(now) and ban.concerns(*place) and (automatic or ban.recipe is None)
+    ]
+    if any(ban.everywhere for ban in holding):
+        return overrides.EVERYWHERE
+    return holding[0].code if holding else ""
 
 
 def share(required: Mapping[str, Any], kind: str, present: int) -> float:

@@ -1,14 +1,15 @@
 """Resets that somebody asks for: the same gates, but a person may insist on some of them."""
 
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import and_, literal, or_
 from sqlmodel import Session, col, select
 
+from fleet.overrides import EVERYWHERE
 from fleet.resets import loading
-from fleet.resets.gates import Case, refusal
+from fleet.resets.gates import GATES, Case, refusal
 from fleet.resets.loading import held_by, quiet_hours
 from fleet.resets.ways import Way, way_of
 from fleet.settings import Settings
@@ -16,6 +17,7 @@ from fleet.timetable import busy, trusted_until
 from inventory import (
     OPEN_STATES,
     Device,
+    DeviceKind,
     DeviceState,
     Recipe,
     ResetRun,
@@ -42,14 +44,17 @@ REFUSALS: dict[str, str] = {
     "course_running": "A course is running in the room, has just ended or is about to begin.",
     "too_close": "The next course begins too soon.",
     "in_use": "Somebody is signed in to the device.",
+    "no_countdown": "This device cannot show a countdown to whoever is signed in.",
+    "countdown_alone": "A countdown is only for who insists on the reset.",
     "paused": "Resets are paused by hand.",
+    "paused_everywhere": "Resets are paused at every site. Only an admin of the region may insist.",
     "maintenance": "Somebody is working on the device or in the room.",
     "quiet_hours": "It would be heard in the room's quiet hours.",
     "already_open": "A reset of this device is already planned or running.",
 }
 
 OVERRULED = frozenset({"calendar_in_doubt", "paused", "maintenance", "quiet_hours"})
-"""Refusals that somebody may insist against."""
+"""Refusals that somebody may insist against, always; see `may_insist`."""
 
 
 class ResetRefused(Exception):
@@ -58,6 +63,20 @@ class ResetRefused(Exception):
     def __init__(self, code: str) -> None:
         super().__init__(REFUSALS[code])
         self.code = code
+
+
+def counts_down(device: Device, recipe: Recipe | None) -> bool:
+    """Whether this device shows a countdown before it sends somebody away: a laptop that is reset
+    over SSH, and not only looked at."""
+    laptop = device.kind is DeviceKind.LAPTOP and device.driver == "ssh"
+    return laptop and recipe is not None and bool(recipe.steps)
+
+
+def may_insist(code: str, device: Device, recipe: Recipe | None, *, over_all: bool) -> bool:
+    """Whether it helps to insist against this refusal."""
+    if code == "in_use":
+        return counts_down(device, recipe)
+    return code in OVERRULED or (over_all and code == EVERYWHERE)
 
 
 @dataclass
@@ -78,13 +97,17 @@ def request(
     recipe_id: str | None = None,
     tier: Tier | None = None,
     force: bool = False,
+    over_all: bool = False,
+    countdown: bool = False,
     why: str = "",
 ) -> ResetRun:
     """A reset by hand, sent as soon as it may be. `actor`: who asked; `recipe_id`: another recipe
     than the device's own; `tier`: None, the simplest.
 
     `force` (with a reason) overrules a timetable in doubt, a pause and quiet hours; never a course
-    that is known, nor a person at the device. Raises ResetRefused.
+    that is known. A pause of everything it only overrules with `over_all`: whether the actor may
+    say one. With `countdown`, somebody who is signed in is shown a minute to save, and then sent
+    away; else they keep their device. Raises ResetRefused.
     """
     device = session.get(Device, device_id, with_for_update={"key_share": True})
     if device is None:
@@ -97,10 +120,15 @@ def request(
     why = " ".join(why.split())[:200]
     if force and not why:
         raise ResetRefused("why_needed")
-    way = way_of(recipe, tier or Tier.QUICK)
+    if countdown and not force:
+        raise ResetRefused("countdown_alone")
+    if countdown and not counts_down(device, recipe):
+        raise ResetRefused("no_countdown")
+    way = way_of(recipe, tier or Tier.QUICK, countdown=countdown)
     if tier is not None and way.tier is not tier:
         raise ResetRefused("no_such_tier")
-    not_after = _latest(session, device, recipe, way, now, settings, force=force)
+    case = _case(session, device, recipe, way, now, settings)
+    not_after = _latest(replace(case, forced=force, over_all=over_all))
     open_runs = select(ResetRun.id).where(
         ResetRun.device_id == device_id, col(ResetRun.state).in_(OPEN_STATES)
     )
@@ -126,6 +154,8 @@ def request(
         plan_rev=plan_rev,
         requested_by=actor[:100],
         forced=force,
+        over_all=force and over_all,
+        countdown=countdown,
         why=why,
     )
     session.add(run)
@@ -152,38 +182,42 @@ def request_room(
     return answer
 
 
-def _latest(
-    session: Session,
-    device: Device,
-    recipe: Recipe,
-    way: Way,
-    now: datetime,
-    settings: Settings,
-    *,
-    force: bool,
-) -> datetime:
-    """Until when it may begin. Raises ResetRefused when it may not now."""
+def objections(
+    session: Session, device: Device, recipe: Recipe, tier: Tier, now: datetime, settings: Settings
+) -> list[str]:
+    """All that speaks against resetting it right now, as codes of REFUSALS."""
+    case = _case(session, device, recipe, way_of(recipe, tier), now, settings)
+    return [code for gate in GATES.values() if (code := gate(case))]
+
+
+def _case(
+    session: Session, device: Device, recipe: Recipe, way: Way, now: datetime, settings: Settings
+) -> Case:
+    """What the gates ask about it, when nobody insists."""
     rules = loading.rules(settings)
     room = session.get_one(Room, device.room_id)
-    courses = busy(session, [room.id], now - rules.grace, now + HORIZON)
     state = session.get(DeviceState, device.id)
     place = (room.site_id, room.id, device.id, recipe.id)
     quiet = quiet_hours(room.quiet)
     fresh = state is not None and state.facts_at is not None and now - state.facts_at <= FRESH
-    case = Case(
+    return Case(
         now=now,
         rules=rules,
         length=way.length,
-        busy=courses,
+        busy=busy(session, [room.id], now - rules.grace, now + HORIZON),
         trusted=room.id in trusted_until(session, [room.id], now),
-        in_use=bool(fresh and state and state.facts.get("sessions"))
-        and way.steps.get("on_active_session") != "end",
+        in_use=bool(fresh and state and state.facts.get("sessions")) and not way.sends_away,
         held_by=held_by(loading.bans(session, now), now, place, automatic=False),
         too_loud=way.noisy and quiet is not None and quiet.at(now),
-        forced=force,
+        in_service=device.service is Service.ACTIVE,
     )
+
+
+def _latest(case: Case) -> datetime:
+    """Until when it may begin. Raises ResetRefused when it may not now."""
     _, code = refusal(case)
     if code:
         raise ResetRefused(code)
-    latest = [each.start - rules.buffer - way.length for each in courses if each.start > now]
-    return min([*latest, now + HAND_WINDOW])
+    kept = case.rules.buffer + case.length
+    latest = [each.start - kept for each in case.busy if each.start > case.now]
+    return min([*latest, case.now + HAND_WINDOW])

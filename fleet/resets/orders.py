@@ -45,6 +45,7 @@ def make_order(
         settle_s=one.way.settle_s,
         plan_rev=row.plan_rev,
         force=row.forced,
+        force_all=row.over_all,
     )
 
 

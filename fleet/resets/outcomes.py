@@ -12,7 +12,7 @@ from fleet.health.judging import lock_devices
 from fleet.resets.due import BY_PLAN
 from fleet.resets.proof import evidence, verify
 from fleet.resets.runs import ANSWER_MARGIN, look_due, move, move_all, retry
-from fleet.resets.ways import simpler, way_of
+from fleet.resets.ways import Way, simpler, way_of
 from inventory import Device, DeviceState, Health, Recipe, ResetRun, Room, RunState
 from inventory.tally import WAKES, add
 from inventory.upsert import insert
@@ -43,7 +43,7 @@ def apply_outcome(session: Session, outcome: Outcome, now: datetime) -> None:
         case Step.ACTED if run.state is RunState.ORDERED:
             move(run, RunState.ACTED, now)
             run.acted_at = outcome.finished_at or outcome.at
-            run.deadline = look_due(now, way_of(recipe, run.tier))
+            run.deadline = look_due(now, _way_of(run, recipe))
             _mark_touched(session, run)
         case Step.LOOKED if run.state in PROVABLE:
             _judge_look(session, run, recipe, outcome, now)
@@ -61,6 +61,10 @@ def apply_outcome(session: Session, outcome: Outcome, now: datetime) -> None:
     session.flush()
     if run.state is not before and run.state in ENDS:
         record(session, run, now)
+
+
+def _way_of(run: ResetRun, recipe: Recipe) -> Way:
+    return way_of(recipe, run.tier, countdown=run.countdown)
 
 
 def _count_wake(session: Session, run: ResetRun, wake: Wake) -> None:
@@ -85,7 +89,7 @@ def _end(
     earliest = None
     if outcome.step is Step.UNKNOWN and run.state is RunState.ORDERED:
         # Its end was not heard, so perhaps it is still running: until its own watchdog ends it.
-        runtime = timedelta(seconds=way_of(recipe, run.tier).max_runtime_s)
+        runtime = timedelta(seconds=_way_of(run, recipe).max_runtime_s)
         told = outcome.started_at and outcome.started_at + runtime
         earliest = told or run.deadline - ANSWER_MARGIN
     final = {Step.REFUSED: RunState.EXPIRED, Step.UNKNOWN: RunState.UNKNOWN}

@@ -37,6 +37,7 @@ class Due:
     in_service: bool
     automatic: bool
     forced: bool = False
+    over_all: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,13 +69,14 @@ def decide(
             length=way.length,
             busy=one.busy,
             trusted=one.trusted,
-            in_use=one.signed_in and way.steps.get("on_active_session") != "end",
+            in_use=one.signed_in and not way.sends_away,
             held_by=one.held_by,
             too_loud=way.noisy and one.quiet is not None and one.quiet.at(now),
             crowded=load.crowded(seat, rules, automatic=one.automatic),
             current=one.current,
             in_service=one.in_service,
             forced=one.forced,
+            over_all=one.over_all,
         )
         gate, code = refusal(case, gates)
         if not code:

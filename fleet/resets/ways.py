@@ -1,13 +1,15 @@
 """The ways in which a recipe can reset a device, from the simplest to the most thorough; pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
 from inventory import Recipe, Tier
 
 ORDER = tuple(Tier)
+COUNTDOWN_S = 60
+"""So long whoever is signed in can still save what they did."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,11 @@ class Way:
         the device comes back."""
         return timedelta(seconds=self.max_runtime_s + self.settle_s)
 
+    @property
+    def sends_away(self) -> bool:
+        """Whether it may begin although somebody is signed in."""
+        return self.steps.get("on_active_session") in ("end", "countdown")
+
 
 def ways(recipe: Recipe) -> tuple[Way, ...]:
     """What the recipe can do, the simplest first; without tiers `quick` alone."""
@@ -43,9 +50,13 @@ def ways(recipe: Recipe) -> tuple[Way, ...]:
 
 def _way(recipe: Recipe, tier: Tier, told: Mapping[str, Any]) -> Way:
     boots = bool(told.get("boots", False))
+    steps = {**recipe.steps, **told.get("steps", {})}
+    steps.pop("countdown_s", None)
+    if steps.get("on_active_session") == "countdown":
+        del steps["on_active_session"]  # no recipe says so: only a person, of one device
     return Way(
         tier=tier,
-        steps={**recipe.steps, **told.get("steps", {})},
+        steps=steps,
         max_runtime_s=int(told.get("max_runtime_s", recipe.max_runtime_s)),
         settle_s=int(told.get("settle_s", recipe.settle_s)),
         noisy=boots or bool(told.get("noisy", False)),
@@ -55,9 +66,16 @@ def _way(recipe: Recipe, tier: Tier, told: Mapping[str, Any]) -> Way:
     )
 
 
-def way_of(recipe: Recipe, tier: Tier) -> Way:
+def way_of(recipe: Recipe, tier: Tier, *, countdown: bool = False) -> Way:
     """The way of this tier, or the nearest simpler one that the recipe still has."""
-    return up_to(ways(recipe), tier)[-1]
+    way = up_to(ways(recipe), tier)[-1]
+    return counting_down(way) if countdown else way
+
+
+def counting_down(way: Way) -> Way:
+    """The same, after a countdown before whoever is signed in: it takes so much longer."""
+    said = {"on_active_session": "countdown", "countdown_s": COUNTDOWN_S}
+    return replace(way, steps={**way.steps, **said}, max_runtime_s=way.max_runtime_s + COUNTDOWN_S)
 
 
 def up_to(found: tuple[Way, ...], limit: Tier | None) -> tuple[Way, ...]:

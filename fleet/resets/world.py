@@ -41,6 +41,11 @@ class Ban:
     recipe: str | None = None
     """Only automatic resets with this recipe."""
 
+    @property
+    def everywhere(self) -> bool:
+        """Said of every site, and of every recipe."""
+        return not (self.site or self.room or self.device or self.recipe)
+
     def concerns(self, site: str, room: str, device: str, recipe: str) -> bool:
         """The narrowest that it names decides."""
         if self.recipe is not None and self.recipe != recipe:

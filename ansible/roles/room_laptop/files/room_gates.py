@@ -17,6 +17,7 @@ RESET_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,31}\.[0-9]{1,4}")
 PROFILE = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 MAX_SKEW = timedelta(seconds=30)
 MAX_RUNTIME_S = 3600
+COUNTDOWN_S, MAX_COUNTDOWN_S = 60, 600
 LEAST_CHARGE = 0.3
 
 
@@ -43,6 +44,8 @@ class Job:
     serial: str
     end_sessions: bool
     """End a session that is in use instead of refusing."""
+    countdown_s: int
+    """So long whoever is signed in is shown that they have to save; 0: not at all."""
     canary: bool
     """Plant traces first, to see whether the reset finds and removes them."""
     tier: str
@@ -57,16 +60,19 @@ def parse_job(text: str) -> Job:
         if not isinstance(values, dict) or values.get("v") != 1:
             raise ValueError("not a job of version 1")
         next_start = values.get("next_start")
+        in_use = values.get("on_active_session", "refuse")
+        countdown_s = _countdown(values) if in_use == "countdown" else 0
         job = Job(
             reset_id=_text(values, "reset_id", RESET_ID),
             sent_at=moment(values["sent_at"]),
             not_before=moment(values["not_before"]),
             not_after=moment(values["not_after"]),
             next_start=None if next_start is None else moment(next_start),
-            max_runtime_s=_runtime(values["max_runtime_s"]),
+            max_runtime_s=_runtime(values["max_runtime_s"], countdown_s),
             profile=_text(values, "profile", PROFILE, "standard"),
             serial=_text(values, "serial", re.compile(r".{0,100}"), ""),
-            end_sessions=values.get("on_active_session", "refuse") == "end",
+            end_sessions=in_use in ("end", "countdown"),
+            countdown_s=countdown_s,
             canary=values.get("canary", False) is True,
             tier=_text(values, "tier", re.compile(r"[a-z]{1,20}"), "quick"),
             wake_at=moment(values["wake_at"]) if values.get("wake_at") else None,
@@ -85,9 +91,18 @@ def _text(values: dict[str, Any], name: str, form: re.Pattern[str], default: str
     return value
 
 
-def _runtime(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= MAX_RUNTIME_S:
-        raise ValueError(f"max_runtime_s must be between 1 and {MAX_RUNTIME_S}")
+def _runtime(value: object, countdown_s: int) -> int:
+    """With the countdown in it."""
+    most = MAX_RUNTIME_S + countdown_s
+    if not isinstance(value, int) or isinstance(value, bool) or not countdown_s < value <= most:
+        raise ValueError(f"max_runtime_s must be between {countdown_s + 1} and {most}")
+    return value
+
+
+def _countdown(values: dict[str, Any]) -> int:
+    value = values.get("countdown_s", COUNTDOWN_S)
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= MAX_COUNTDOWN_S:
+        raise ValueError(f"countdown_s must be between 1 and {MAX_COUNTDOWN_S}")
     return value
 
 
@@ -111,6 +126,8 @@ def check(job: Job, config: Config, machine: Machine, now: datetime) -> None:
     used = any(not session.idle for session in sessions)
     if not job.end_sessions and (used or (sessions and machine.moved())):
         raise Refusal("in_use")
+    if job.countdown_s and sessions and not machine.has_banner():
+        raise Refusal("no_banner")
     _check_means(job, config)
 
 

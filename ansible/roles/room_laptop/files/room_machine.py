@@ -15,6 +15,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import room_named
 import room_network
+import room_warning
 from room_keys import clear_keys, count_keys
 from room_programs import run
 from room_sessions import (
@@ -73,6 +74,14 @@ class Machine:
     def count_logins(self, since: datetime) -> Optional[int]:
         """How often the guest signed in since then; None: this system keeps no such list."""
         return recorded_logins(self._config.guest, self._config.wtmp, since)
+
+    def has_banner(self) -> bool:
+        """Whether whoever is signed in would see what is announced."""
+        return room_warning.BANNER.exists()
+
+    def announce(self, ends_at: float) -> None:
+        """Show a countdown to whoever is signed in; 0 takes it back."""
+        room_warning.announce(ends_at, countdown=True)
 
     def lock(self) -> None:
         """Nobody signs in as the guest while the home is being exchanged."""
@@ -264,6 +273,13 @@ class SimulatedMachine(Machine):
 
     def count_logins(self, since: datetime) -> Optional[int]:
         return sum(moment(text) >= since for text in self._read()["logins"])
+
+    def has_banner(self) -> bool:
+        return True
+
+    def announce(self, ends_at: float) -> None:
+        folder = Path(self._config.sessions).parent / "run"
+        room_warning.announce(ends_at, folder=folder, countdown=True)
 
     def close_screen(self) -> None:
         pass

@@ -29,6 +29,10 @@ STANDARD = (*QUICK[:-3], "everywhere", "alarm", "restart", "again", "unlock", "t
 FULL = (*QUICK[:-3], "everywhere", "updates", "alarm", "restart", "again", "unlock", "trash")
 TIERS = {"quick": QUICK, "standard": STANDARD, "full": FULL}
 LEFT_AFTER_RESTART_S = 60.0
+COUNT_S = 0.5
+"""So often a countdown looks whether somebody is still there, or took the order back."""
+SLEPT_S = 30.0
+"""So long after its end, by the clock, a laptop slept meanwhile: who knows who opens it now."""
 TRASH_S = 20.0
 """So long may emptying the trash hold up the end; the rest of it is nobody's reason to wait."""
 
@@ -38,7 +42,7 @@ class StepFailed(Exception):
 
 
 class Aborted(Exception):
-    """Somebody took the order back in time."""
+    """It ends before anything was touched: somebody took it back, or for another reason."""
 
 
 class Restarting(BaseException):
@@ -105,9 +109,9 @@ class Run:
         except (StepFailed, TooLong) as problem:
             reason = "too_long" if isinstance(problem, TooLong) else "step_failed"
             end.update(result="failed", reason=reason, step=name, detail=str(problem)[:200])
-        except Aborted:
+        except Aborted as ended:
             self._machine.unlock()
-            end.update(result="refused", reason="aborted", step=name)
+            end.update(result="refused", reason=str(ended) or "aborted", step=name)
         except Restarting:
             return None  # the screen comes back with the system
         except BaseException:
@@ -123,6 +127,8 @@ class Run:
     def _names(self) -> List[str]:
         """The steps that are still to be done: all, or those after the restart."""
         names = [*(["canary"] if self._job.canary else []), *TIERS[self._job.tier]]
+        if self._job.countdown_s:
+            names.insert(names.index("lock"), "countdown")
         before = self._known.get("restart_from")
         if before and before != self._machine.boot_id():
             self._limit = max(LEFT_AFTER_RESTART_S, self._left_s())
@@ -178,9 +184,31 @@ class Run:
         finally:
             os.close(trash)
 
-    def _lock(self) -> Dict[str, Any]:
+    def _countdown(self) -> Dict[str, Any]:
+        """As long as somebody is signed in. They can still save, and unlock their screen."""
+        seconds, began = self._job.countdown_s, time.monotonic()
+        gone_on = fate(self._config, self._job.reset_id) == "commit"  # carried on after a kill
+        if gone_on or self._machine.sessions() == []:
+            return {"counted_down_s": 0}
+        self._emit({"event": "countdown", "seconds": seconds})
+        ends_at = time.time() + seconds
+        self._machine.announce(ends_at)
+        try:
+            while time.monotonic() - began < seconds and self._machine.sessions() != []:
+                self._stop_if_taken_back()
+                time.sleep(COUNT_S)
+                if time.time() > ends_at + SLEPT_S:
+                    raise Aborted("expired")
+        finally:
+            self._machine.announce(0.0)
+        return {"counted_down_s": round(time.monotonic() - began)}
+
+    def _stop_if_taken_back(self) -> None:
         if fate(self._config, self._job.reset_id) == "abort":
             raise Aborted
+
+    def _lock(self) -> Dict[str, Any]:
+        self._stop_if_taken_back()
         self._machine.lock()
         return {}
 
