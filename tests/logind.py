@@ -28,7 +28,8 @@ known = json.loads(sys.argv[1])
 class Manager(dbus.service.Object):
     @dbus.service.method("org.freedesktop.login1.Manager", out_signature="a(susso)")
     def ListSessions(self):
-        return [(n, 1000, one["Name"], "seat0", f"{FOLDER}/session/{n}") for n, one in known.items()]
+        path = FOLDER + "/session/"
+        return [(n, 1000, one["Name"], "seat0", path + n) for n, one in known.items()]
     @dbus.service.method("org.freedesktop.login1.Manager", in_signature="s", out_signature="o")
     def GetSession(self, number):
         return f"{FOLDER}/session/{number}"
