@@ -7,12 +7,13 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import HTMLResponse
 from sqlmodel import Session, col, func, select
 
+from dashboards.overrides import may_end
 from dashboards.view import page
 from dashboards.words import N_
-from fleet import canary
+from fleet import canary, overrides
 from fleet.auth import Visitor, signed_in
 from fleet.canary import Stand
-from inventory import Device, EvidenceSeal, Room, Site
+from inventory import Device, EvidenceSeal, OverrideKind, Room, Site
 from inventory.db import reading
 
 router = APIRouter(default_response_class=HTMLResponse)
@@ -22,11 +23,12 @@ STATES = {
     "failed": N_("nicht bestanden"),
     "stale": N_("überfällig"),
     "waiting": N_("steht noch aus"),
+    "off": N_("abgeschaltet"),
     "none": N_("kein Laptop dafür"),
 }
 """Every state of `fleet.canary.Stand`."""
 
-URGENT = ("failed", "stale", "waiting", "none", "ok")
+URGENT = ("failed", "stale", "off", "waiting", "none", "ok")
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,9 @@ def shown(request: Request, visitor: Visitor = Depends(signed_in)) -> HTMLRespon
         rows=rows,
         states=STATES,
         wrong=sum(row.stand.state in ("failed", "stale") for row in rows),
+        off=sum(row.stand.state == "off" for row in rows),
+        may_switch=visitor.can(overrides.NEEDS[OverrideKind.STOP]),
+        may_end=may_end(visitor, [row.stand.said for row in rows if row.stand.said]),
         sealed_at=sealed_at,
     )
 

@@ -16,6 +16,7 @@ from fleet.auth import Action, Visitor, posted, signed_in
 from fleet.overrides import Scope
 from inventory import Course, Override, OverrideKind, Room
 from inventory.db import reading, session
+from inventory.recipes import CANARY
 
 router = APIRouter(default_response_class=HTMLResponse)
 
@@ -35,6 +36,7 @@ LONGER = [
     ("week", N_("eine Woche")),
 ]
 ENDLESS = [*LONGER, (FOREVER, N_("bis jemand es aufhebt"))]
+WEEK_OR_MORE = ENDLESS[:-3:-1]
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,10 @@ class Deed:
     button: str
     choices: tuple[tuple[str, str], ...] = ()
     """Until when."""
+    recipe: str | None = None
+    """Said of this recipe alone."""
+    at_site: bool = False
+    """Said of the room's whole site."""
 
     @property
     def needs(self) -> Action:
@@ -113,6 +119,30 @@ DEEDS = {
         N_("Am ganzen Standort beginnt keine Zurücksetzung mehr. Was schon läuft, läuft zu Ende."),
         N_("Standort anhalten"),
         tuple(ENDLESS),
+        at_site=True,
+    ),
+    "selbsttest": Deed(
+        OverrideKind.STOP,
+        N_("Selbsttest im Raum abschalten"),
+        N_(
+            "In diesem Raum prüft kein Laptop mehr, ob die Zurücksetzung wirklich alles löscht, "
+            "und keiner wird dafür nachts geweckt. Zurückgesetzt wird wie bisher."
+        ),
+        N_("Selbsttest abschalten"),
+        tuple(WEEK_OR_MORE),
+        recipe=CANARY,
+    ),
+    "selbsttest-standort": Deed(
+        OverrideKind.STOP,
+        N_("Selbsttest am Standort abschalten"),
+        N_(
+            "Am ganzen Standort prüft kein Laptop mehr, ob die Zurücksetzung wirklich alles "
+            "löscht, und keiner wird dafür nachts geweckt. Zurückgesetzt wird wie bisher."
+        ),
+        N_("Selbsttest abschalten"),
+        tuple(WEEK_OR_MORE),
+        recipe=CANARY,
+        at_site=True,
     ),
 }  # fmt: skip
 EVERYWHERE = Deed(
@@ -150,7 +180,7 @@ def offered(visitor: Visitor) -> list[tuple[str, Deed]]:
     return [
         (name, deed)
         for name, deed in DEEDS.items()
-        if name not in OF_A_COURSE and visitor.can(deed.needs)
+        if name not in OF_A_COURSE and deed.recipe is None and visitor.can(deed.needs)
     ]
 
 
@@ -238,11 +268,11 @@ def do(
                     )  # fmt: skip
                 hint = "room_reset"
             else:
-                scope = Scope(room=room_id)
+                scope = Scope(room=room_id, recipe=deed.recipe)
                 if name in OF_A_COURSE:
                     scope = Scope(course=_course(opened, room, kurs).id)
-                elif deed.kind is OverrideKind.PAUSE:
-                    scope = Scope(site=room.site_id)
+                elif deed.at_site:
+                    scope = Scope(site=room.site_id, recipe=deed.recipe)
                 until = moment_of(bis, now, deed)
                 overrides.say(opened, deed.kind, scope, now, actor, until=until, reason=grund)
     except overrides.OverrideRefused as refused:

@@ -13,6 +13,7 @@ from inventory import (
     Impact,
     Level,
     NoticeState,
+    Override,
     OverrideKind,
     Problem,
     ReportState,
@@ -21,7 +22,7 @@ from inventory import (
     Service,
     Verdict,
 )
-from inventory.recipes import BUILT_IN
+from inventory.recipes import BUILT_IN, CANARY
 
 
 def N_(text: str) -> str:  # noqa: N802 - the catalogue tools look for this name
@@ -265,6 +266,14 @@ OVERRIDE = {
     OverrideKind.MAINTENANCE: N_("Wartung"),
     OverrideKind.STOP: N_("Zu viele Fehlschläge: diese Zurücksetzung ist gestoppt"),
 }
+CANARY_OFF = N_("Selbsttest abgeschaltet")
+
+
+def override(said: Override) -> str:
+    """What was said by hand, as a text to translate."""
+    of_canary = said.kind is OverrideKind.STOP and said.recipe_id == CANARY
+    return CANARY_OFF if of_canary else OVERRIDE[said.kind]
+
 
 MESSAGES = {
     "contact_saved": N_("Der Kontakt ist gespeichert."),

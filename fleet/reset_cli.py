@@ -118,7 +118,8 @@ def resume(
     with session(engine) as opened:
         kinds = (OverrideKind.PAUSE, OverrideKind.STOP)
         for said in overrides.in_force(opened, now, *kinds):
-            if said.id is not None and site in ("", said.site_id):
+            by_hand = said.recipe_id == canary.CANARY  # nobody who resumes means the canary
+            if said.id is not None and not by_hand and site in ("", said.site_id):
                 overrides.end(opened, said.id, now, shell_user())
                 ended += 1
     out.print(f"{ended} taken back." if ended else "Nothing was paused.")

@@ -62,6 +62,18 @@ def a_night(engine: Engine, now: datetime, **facts: Any) -> list[str]:
     return [order.device for order in orders]
 
 
+def a_reset(engine: Engine, at: datetime, device: str = "r1-l1") -> None:
+    """An ordinary reset, proved then: what the room's readiness rests on."""
+    with session(engine) as opened:
+        opened.add(
+            ResetRun(
+                id=f"{device}-{at:%d%H%M}", device_id=device, recipe_id="wipe",
+                state=RunState.VERIFIED, planned_at=at, not_before=at, not_after=at, deadline=at,
+                next_try_at=at, looked_at=at,
+            )
+        )  # fmt: skip
+
+
 def doubts(engine: Engine, now: datetime, *names: str) -> dict[str, str]:
     with reading(engine) as opened:
         return canary.doubts(opened, names or ("r1",), now)
@@ -172,6 +184,7 @@ def test_where_one_cannot_be_reached_another_is_asked_but_not_all_night(engine: 
     later = NIGHT + 4 * HOUR
     assert (stand(engine, later).state, stand(engine, later).reason) == ("waiting", "unreachable")
     assert doubts(engine, later) == {}
+    a_reset(engine, NIGHT + HOUR)
     assert doubts(engine, NIGHT + 4 * DAY) == {"r1": "canary_stale"}
 
 
@@ -224,7 +237,9 @@ def test_a_laptop_that_knows_no_canary_cannot_pass(engine: Engine) -> None:
     assert (run.state, run.detail) == (RunState.FAILED, "canary_planted, canary_unseen")
 
 
-def test_an_end_that_is_never_heard_is_a_failure(engine: Engine) -> None:
+def test_an_end_that_is_never_heard_is_a_failure_until_another_laptop_passes(
+    engine: Engine,
+) -> None:
     furnish(engine)
     tick(engine, NIGHT)
     later = NIGHT + HOUR
@@ -233,6 +248,8 @@ def test_an_end_that_is_never_heard_is_a_failure(engine: Engine) -> None:
         resets.expire(opened, later)
     assert canaries(engine)[0].state is RunState.UNKNOWN
     assert doubts(engine, later) == {"r1": "canary_failed"}
+    assert a_night(engine, later) == ["r1-l2"]
+    assert doubts(engine, later + HOUR) == {}
 
 
 def test_a_failed_canary_leaves_the_laptop_unproved(engine: Engine) -> None:
@@ -247,11 +264,19 @@ def test_a_failed_canary_leaves_the_laptop_unproved(engine: Engine) -> None:
         assert opened.get_one(DeviceState, "r1-l1").clean_run_id is None
 
 
-def test_one_that_has_been_missing_for_days_is_stale(engine: Engine) -> None:
+def test_three_days_after_a_reset_a_canary_has_to_have_passed(engine: Engine) -> None:
     furnish(engine)
+    furnish(engine, room="r2")
+    a_reset(engine, NIGHT - HOUR)
     a_night(engine, NIGHT)
-    assert doubts(engine, NIGHT + 3 * DAY) == {}
-    assert doubts(engine, NIGHT + 3 * DAY + MINUTE) == {"r1": "canary_stale"}
+    assert doubts(engine, NIGHT + 10 * DAY, "r1", "r2") == {}, "nothing was reset since"
+    first = NIGHT + DAY
+    a_reset(engine, first)
+    a_reset(engine, first + 2 * DAY)
+    assert doubts(engine, first + 3 * DAY, "r1", "r2") == {}
+    assert doubts(engine, first + 3 * DAY + MINUTE, "r1", "r2") == {"r1": "canary_stale"}
+    a_night(engine, first + 4 * DAY)
+    assert doubts(engine, first + 4 * DAY + HOUR, "r1", "r2") == {}
 
 
 def test_a_room_without_a_laptop_for_it_says_so(engine: Engine) -> None:
@@ -317,4 +342,5 @@ def test_a_room_in_doubt_is_no_more_than_restricted_and_says_why(engine: Engine)
     assert status(NIGHT + HOUR) == ("degraded", {"canary_failed"})
     a_night(engine, NIGHT + DAY)
     assert status(NIGHT + DAY + HOUR) == ("ready", set())
+    a_reset(engine, NIGHT + DAY + HOUR)
     assert status(NIGHT + 5 * DAY)[1] >= {"canary_stale"}

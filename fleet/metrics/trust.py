@@ -17,7 +17,7 @@ from inventory.contact import Channel
 from inventory.course import FeedSnapshot
 from inventory.notice import OPEN_NOTICES, NoticeState
 
-CANARY_STATES = ("ok", "failed", "stale", "waiting", "none")
+CANARY_STATES = ("ok", "failed", "stale", "waiting", "off", "none")
 
 
 def proof_families(session: Session, counted: tally.Counts, now: datetime) -> Iterable[Family]:

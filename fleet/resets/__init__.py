@@ -32,7 +32,7 @@ from fleet.resets.planner import Action, Add, Change, Close, Reopen
 from fleet.resets.planner import plan as decide
 from fleet.resets.proof import Mismatch, verify
 from fleet.resets.rest import plan as plan_rest
-from fleet.resets.runs import move_all
+from fleet.resets.runs import move_all, prepared
 from fleet.resets.world import World
 from fleet.settings import Settings
 from inventory import Device, ResetRun, Room, RunState, Site
@@ -53,6 +53,7 @@ __all__ = [
     "objections",
     "plan",
     "plan_rest",
+    "prepared",
     "request",
     "request_room",
     "verify",

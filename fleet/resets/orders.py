@@ -37,7 +37,7 @@ def make_order(
         site=row.site_id,
         device=row.device_id,
         room=row.room_id,
-        steps=_steps(one.way.steps, row, kinds) | _alarm(one, now, settings),
+        steps=_steps(one.way.steps, row, kinds) | _alarm(row, one, now, settings),
         not_before=row.not_before,
         not_after=latest,
         next_start=following,
@@ -57,17 +57,17 @@ def _steps(steps: Mapping[str, Any], row: Row[Any], kinds: Sequence[CourseKind])
     return {**steps, "profile": kind.profile} if kind and kind.profile else dict(steps)
 
 
-def _alarm(one: Decision, now: datetime, settings: Settings) -> dict[str, Any]:
-    """When a laptop shall wake itself: for the course after the next one. For the next one it is
-    being made ready now, and then people have it."""
+def _alarm(row: Row[Any], one: Decision, now: datetime, settings: Settings) -> dict[str, Any]:
+    """When a laptop shall wake itself: for the next course that it is not being made ready for
+    now. A canary, or a reset by hand, makes ready for none."""
     if "tier" not in one.way.steps:
         return {}
-    following = next_start(one.due.busy, now)
-    after = following and next_start(_later(one.due.busy, following), following)
-    if after is None:
-        return {}
-    wake = after - timedelta(seconds=settings.reset_lead_s) - WAKE_BEFORE
-    return {"wake_at": wake.isoformat()} if wake > now else {}
+    made_ready_for = row.course_start or now
+    for course in sorted(_later(one.due.busy, made_ready_for), key=lambda each: each.start):
+        wake = course.start - timedelta(seconds=settings.reset_lead_s) - WAKE_BEFORE
+        if wake > now:
+            return {"wake_at": wake.isoformat()}
+    return {}
 
 
 def _later(busy: Sequence[Timed], start: datetime) -> Sequence[Timed]:

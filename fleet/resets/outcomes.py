@@ -11,9 +11,10 @@ from fleet.evidence import ENDS, record
 from fleet.health.judging import lock_devices
 from fleet.resets.due import BY_PLAN
 from fleet.resets.proof import evidence, verify
-from fleet.resets.runs import ANSWER_MARGIN, look_due, move, move_all, retry
+from fleet.resets.runs import ANSWER_MARGIN, look_due, move, move_all, prepared, retry
 from fleet.resets.ways import Way, simpler, way_of
 from inventory import Device, DeviceState, Health, Recipe, ResetRun, Room, RunState
+from inventory.recipes import CANARY
 from inventory.tally import WAKES, add
 from inventory.upsert import insert
 
@@ -116,7 +117,7 @@ def _judge_look(
         move(run, RunState.VERIFIED, now)
         run.acted_at, run.looked_at = max(acts), outcome.at
         run.evidence = evidence(outcome.facts)
-        if _of_rest(run):
+        if _of_rest(run) or _prepares_nobody(session, run, now):
             _mark_touched(session, run)
         else:
             _mark_clean(session, run, outcome.at)
@@ -135,6 +136,15 @@ def _judge_look(
 def _of_rest(run: ResetRun) -> bool:
     """A device that was put to rest is not ready for anybody."""
     return run.course_id is None and run.requested_by == BY_PLAN
+
+
+def _prepares_nobody(session: Session, run: ResetRun, now: datetime) -> bool:
+    """A canary on a device that was prepared for a course: what it leaves is clean, but not what
+    the course is to find (its profile), so it is prepared once more, as after a use."""
+    if run.recipe_id != CANARY:
+        return False
+    here = select(Device.id).where(Device.id == run.device_id, prepared(now))
+    return session.exec(here).first() is not None
 
 
 def _mark_touched(session: Session, run: ResetRun) -> None:

@@ -2,11 +2,11 @@
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, SQLColumnExpression, update
+from sqlalchemy import ColumnElement, SQLColumnExpression, exists, update
 from sqlmodel import Session, col
 
 from fleet.resets.ways import Way
-from inventory import OPEN_STATES, TRANSITIONS, Recipe, ResetRun, RunState
+from inventory import OPEN_STATES, TRANSITIONS, Course, Device, Recipe, ResetRun, RunState
 
 BACKOFF = (timedelta(0), timedelta(seconds=60), timedelta(seconds=180))
 """Pause before the second and third attempt, and the least before every further one."""
@@ -62,6 +62,16 @@ def move_all(
         .where(col(ResetRun.state) == old, *where)
         .values(state=new, reason=reason, step=step, finished_at=finished)
         .execution_options(synchronize_session=False)
+    )
+
+
+def prepared(now: datetime) -> ColumnElement[bool]:
+    """Condition on a Device: a reset of it was proved for a course that is still to come."""
+    return exists().where(
+        col(ResetRun.device_id) == col(Device.id),
+        col(ResetRun.state) == RunState.VERIFIED,
+        col(ResetRun.course_start) > now,
+        exists().where(col(Course.id) == col(ResetRun.course_id), col(Course.cancelled).is_(False)),
     )
 
 
