@@ -17,6 +17,7 @@ import room_named
 import room_network
 import room_warning
 from room_keys import clear_keys, count_keys
+from room_processes import count_processes, in_child, signal_all
 from room_programs import run
 from room_sessions import (
     Session,
@@ -150,19 +151,16 @@ class Machine:
         return True
 
     def _signal(self, number: int) -> None:
-        """As the guest, to everything of the guest at once: nothing can fork away from it."""
-        self.as_guest(lambda: os.kill(-1, number))
+        signal_all(self._config.uid, self._config.gid, number)
 
     def as_guest(self, what: Callable[[], Any]) -> None:
         """Do it in a process that has the guest's rights and no other. Its errors stay there."""
-        child = os.fork()
-        if child == 0:
-            try:
-                self._become_guest()
-                what()
-            finally:
-                os._exit(0)
-        os.waitpid(child, 0)
+
+        def do() -> None:
+            self._become_guest()
+            what()
+
+        in_child(do)
 
     def _become_guest(self) -> None:
         os.setgroups([])
@@ -170,20 +168,7 @@ class Machine:
         os.setresuid(self._config.uid, self._config.uid, self._config.uid)
 
     def count_processes(self) -> int:
-        """Processes that run as the guest, without those that only wait to be collected."""
-        found = 0
-        for folder in Path("/proc").iterdir():
-            if not folder.name.isdigit():
-                continue
-            try:
-                status = (folder / "status").read_text(encoding="utf-8", errors="replace")
-            except OSError:
-                continue
-            owner = re.search(r"^Uid:\s+(\d+)\s+(\d+)", status, re.MULTILINE)
-            alive = not re.search(r"^State:\s+[ZX]", status, re.MULTILINE)
-            if owner and alive and str(self._config.uid) in owner.groups():
-                found += 1
-        return found
+        return count_processes(self._config.uid)
 
     def unmount(self) -> Dict[str, int]:
         """Take away what is mounted in the guest's places: sticks, network and cloud folders.
