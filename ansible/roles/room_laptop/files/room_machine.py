@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
-import re
 import signal
 import time
 import uuid
@@ -17,6 +15,7 @@ import room_named
 import room_network
 import room_warning
 from room_keys import clear_keys, count_keys
+from room_mounts import guest_mounts, unmount
 from room_processes import count_processes, in_child, signal_all
 from room_programs import run
 from room_sessions import (
@@ -33,8 +32,6 @@ from room_system import boot_id, install_updates, restart_needed
 QUIT_S = 2.0
 KILL_S = 10.0
 SCREEN = "display-manager"
-MNT_DETACH = 2
-UMOUNT_NOFOLLOW = 8
 IPC = {"shm": ("shmid", "-m"), "sem": ("semid", "-s"), "msg": ("msqid", "-q")}
 
 
@@ -171,19 +168,7 @@ class Machine:
         return count_processes(self._config.uid)
 
     def unmount(self) -> Dict[str, int]:
-        """Take away what is mounted in the guest's places: sticks, network and cloud folders.
-
-        A stick that is still plugged in is somebody's: its writes are finished, and it is told.
-        """
-        libc = ctypes.CDLL(None, use_errno=True)
-        mounts = guest_mounts(self._config)
-        sticks = [path for path, source in mounts if source.startswith("/dev/")]
-        for path in sticks:
-            _flush(libc, path)
-        for path, _ in sorted(mounts, reverse=True):
-            if libc.umount2(os.fsencode(path), MNT_DETACH | UMOUNT_NOFOLLOW) != 0:
-                raise OSError(ctypes.get_errno(), "cannot unmount")
-        return {"unmounted": len(mounts), "lost_items": len(sticks)}
+        return unmount(self._config)
 
     def count_mounts(self) -> int:
         return len(guest_mounts(self._config))
@@ -330,31 +315,6 @@ class SimulatedMachine(Machine):
 
 def machine_for(config: Config) -> Machine:
     return SimulatedMachine(config) if config.simulated else Machine(config)
-
-
-def guest_mounts(config: Config) -> List[Tuple[str, str]]:
-    """(where, what) of all that is mounted in the guest's places."""
-    guest, uid = config.guest, config.uid
-    places = (config.home, f"/media/{guest}", f"/run/media/{guest}", f"/run/user/{uid}")
-    below = tuple(place + "/" for place in places)
-    lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
-    found = []
-    for line in lines.splitlines():
-        about, _, source = line.partition(" - ")
-        where = re.sub(r"\\([0-7]{3})", lambda m: chr(int(m.group(1), 8)), about.split(" ")[4])
-        if where.startswith(below):
-            found.append((where, source.split(" ")[1]))
-    return found
-
-
-def _flush(libc: ctypes.CDLL, path: str) -> None:
-    """Finish the writes to a stick, so that its owner finds it whole."""
-    try:
-        folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError:
-        return
-    libc.syncfs(folder)
-    os.close(folder)
 
 
 def ipc_of(uid: int, folder: str = "/proc/sysvipc") -> List[Tuple[str, str]]:

@@ -19,6 +19,8 @@ from room_system import identity, local_roots
 from room_tree import open_folder, remove
 
 MAX_DEPTH = 32
+HIDDEN = (errno.EACCES, errno.ENOTCONN)
+"""Even to root: what somebody mounted from a program, or from one that is gone."""
 
 
 def count(config: Config, machine: Machine) -> Dict[str, int]:
@@ -135,6 +137,11 @@ def _owned(
         try:
             info = os.stat(name, dir_fd=folder, follow_symlinks=False)
         except FileNotFoundError:
+            continue
+        except OSError as error:
+            if error.errno not in HIDDEN:
+                raise
+            yield folder, name
             continue
         if (info.st_dev, info.st_ino) in skipped:
             continue
