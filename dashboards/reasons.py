@@ -246,6 +246,8 @@ READINESS = {
     "service_was_down": N_(
         "Raumwart lief nicht, als der Kurs begann. Zum nächsten Kurs urteilt es wieder."
     ),
+    "moment_missed": N_("Raumwart lief zu dieser Zeit nicht. Es hat nicht nachgesehen."),
+    "learned_late": N_("Raumwart erfuhr von dem Kurs erst, als er schon lief."),
     "calendar_in_doubt": N_("Der Stundenplan ist unsicher. Deshalb wird nichts zurückgesetzt."),
     "agent_silent": N_("Vom Standort kommt keine Nachricht mehr."),
     "canary_failed": N_("Der Selbsttest der Zurücksetzung ist nicht bestanden."),
@@ -271,6 +273,8 @@ READINESS = {
 CAUSE = {
     "no_devices": N_("kein Gerät im Raum"),
     "service_was_down": N_("Raumwart lief nicht"),
+    "moment_missed": N_("Raumwart lief vorher nicht"),
+    "learned_late": N_("Kurs zu spät bekannt"),
     "calendar_in_doubt": N_("Stundenplan unsicher"),
     "agent_silent": N_("keine Nachricht vom Standort"),
     "too_few": N_("zu wenige Geräte"),

@@ -107,7 +107,7 @@ def _begun_not_ready(
 
 def _began_unseen(one: readiness.RoomStatus) -> bool:
     """Whether nothing else is wrong than that nobody can know how it was at the start."""
-    return [reason.code for reason in one.reasons] == ["service_was_down"]
+    return [reason.code for reason in one.reasons] in (["service_was_down"], ["learned_late"])
 
 
 def _needs_somebody(one: readiness.RoomStatus) -> bool:

@@ -162,6 +162,7 @@ def _held_now(session: Session, said: Override) -> int | None:
         title=said.reason,
         start=said.since,
         end=said.until,
+        known_at=said.made_at,
     )
     session.add(course)
     session.flush()
@@ -195,7 +196,7 @@ def end(session: Session, said_id: int, now: datetime, by: str) -> None:
         course.cancelled = course.start >= now
         course.end = max(now, course.start + timedelta(seconds=1))
     elif said.kind is OverrideKind.CANCEL:
-        course.cancelled = False
+        course.cancelled, course.known_at = False, now
         # Perhaps the feed calls it off by now as well: it is read again as a whole.
         session.execute(
             update(Feed)

@@ -78,6 +78,8 @@ class Course(SQLModel, table=True):
     cancelled: bool = Field(default=False)
     block: bool = Field(default=False)
     """The room is taken, but nobody waits for its devices: no reset, and no verdict either."""
+    known_at: datetime | None = Field(default=None, sa_column=moment())
+    """Since when it is known that it takes place in this room and begins then; None: not noted."""
 
 
 class FeedSnapshot(SQLModel, table=True):
@@ -130,8 +132,8 @@ class Point(StrEnum):
 
 
 class Checkpoint(SQLModel, table=True):
-    """The verdict of a room for one course at a moment before its start. A course that moves gets
-    new ones; a moment at which the service was down leaves none."""
+    """The verdict of a room for one course at a moment before its start: "unknown" when the service
+    was down, none when the course was not known yet. A course that moves gets new ones."""
 
     course_id: int = Field(primary_key=True, foreign_key="course.id", ondelete="CASCADE")
     course_start: datetime = Field(sa_column=moment_key())

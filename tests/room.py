@@ -69,7 +69,13 @@ def add_device(opened: Any, device: str, now: datetime, **more: Any) -> None:
 
 
 def add_course(
-    engine: Engine, start: datetime, *, room: str = "r1", length: timedelta = HOUR, uid: str = ""
+    engine: Engine,
+    start: datetime,
+    *,
+    room: str = "r1",
+    length: timedelta = HOUR,
+    uid: str = "",
+    known: datetime | None = None,
 ) -> int:
     with session(engine) as opened:
         course = Course(
@@ -78,6 +84,7 @@ def add_course(
             uid=uid or start.isoformat(),
             start=start,
             end=start + length,
+            known_at=known,
         )
         opened.add(course)
         opened.flush()

@@ -1,8 +1,11 @@
 """Verdicts are kept a day, an hour and a quarter of an hour before a course, with what they rest
 on, and frozen at its start."""
 
+import random
+import shutil
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +15,7 @@ from sqlalchemy import Engine
 from sqlmodel import col, select
 
 from fleet import readiness
-from fleet.readiness import limits
+from fleet.readiness import limits, replay
 from fleet.readiness.verdict import Candidate, Lesson, Proof, judge_room
 from fleet.settings import Settings
 from inventory import (
@@ -26,7 +29,7 @@ from inventory import (
     RunState,
     Verdict,
 )
-from inventory.db import reading, session
+from inventory.db import open_engine, reading, session
 from tests.room import (
     HOUR,
     MINUTE,
@@ -81,7 +84,115 @@ def test_a_course_gets_a_verdict_at_each_moment(engine: Engine, now: datetime) -
     assert len(kept(engine)) == 3
 
 
+def missed(engine: Engine) -> list[tuple[Point, datetime]]:
+    """The moments that were slept through."""
+    return [
+        (one.point, one.course_start)
+        for one in kept(engine)
+        if (one.verdict, [reason["code"] for reason in one.reasons])
+        == (Verdict.UNKNOWN, ["moment_missed"])
+    ]
+
+
+def test_a_moment_that_was_slept_through_is_unknown(engine: Engine, now: datetime) -> None:
+    furnish(engine, now)
+    start = now + 2 * DAY
+    known = add_course(engine, start, known=now)
+    late = add_course(engine, start + 3 * HOUR, known=start - 10 * HOUR)
+    old = add_course(engine, start + 6 * HOUR)
+    tick(engine, start - 2 * HOUR)
+    assert [(one.course_id, one.point) for one in kept(engine)] == [(known, Point.DAY)]
+    assert missed(engine) == [(Point.DAY, start)]
+    for at in (start - HOUR + limits.LATE - MINUTE, start - 15 * MINUTE + limits.LATE):
+        heard(engine, at)
+        tick(engine, at)
+        tick(engine, at)
+    assert missed(engine) == [(Point.DAY, start), (Point.QUARTER, start)]
+    assert [one.point for one in kept(engine)] == [Point.DAY, Point.HOUR, Point.QUARTER]
+    tick(engine, start + DAY)
+    assert [(one.course_id, one.point) for one in kept(engine)][3:] == [
+        (late, Point.HOUR),
+        (late, Point.QUARTER),
+    ]
+    assert [one for one in kept(engine) if one.course_id == old] == [], "nobody can tell any more"
+    with reading(engine) as opened:
+        told = replay.story(opened, opened.get_one(Course, known))
+        assert [each.point for each in told.verdicts] == ["day", "hour", "quarter", "start"]
+        said = "\n".join(replay.lines(replay.story(opened, opened.get_one(Course, late))))
+    assert "hour: unknown\n       The service was not running at that moment." in said
+    assert "the course is known as it is since then" in said
+
+
+def test_a_course_that_moves_is_missed_only_where_it_was_known(
+    engine: Engine, now: datetime
+) -> None:
+    furnish(engine, now)
+    start = now + 30 * HOUR
+    course = add_course(engine, start, known=now)
+    tick(engine, start - DAY)
+    moved, at = start - 20 * HOUR, now + 9 * HOUR + MINUTE
+    change(engine, Course, course, start=moved, end=moved + HOUR, known_at=at)
+    tick(engine, moved - 5 * MINUTE)
+    assert missed(engine) == [(Point.QUARTER, moved)]
+    tick(engine, moved + HOUR)
+    assert missed(engine) == [(Point.QUARTER, moved)], "its start is judged: it is done with"
+
+
+def test_a_course_that_becomes_known_while_it_runs_was_not_missed(
+    engine: Engine, now: datetime
+) -> None:
+    furnish(engine, now)
+    entered = add_course(engine, now - HOUR, length=3 * HOUR, known=now)
+    tick(engine, now)
+    with reading(engine) as opened:
+        frozen = opened.get_one(Readiness, entered)
+        status = readiness.room_status(opened, "r1", now, S)
+    assert [reason["code"] for reason in frozen.reasons] == ["learned_late"]
+    assert [reason.code for reason in status.reasons] == ["learned_late"]
+    assert kept(engine) == []
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_every_moment_of_every_known_course_has_exactly_one_verdict(
+    tmp_path: Path, migrated_sqlite: Path, now: datetime, seed: int
+) -> None:
+    """I10 for the moments before the start, whenever the service sleeps and courses come in."""
+    chance = random.Random(seed)
+    shutil.copyfile(migrated_sqlite, tmp_path / "fleet.db")
+    engine = open_engine(f"sqlite:///{tmp_path / 'fleet.db'}")
+    furnish(engine, now)
+    ticks, at, known = [], now, {}
+    while at < now + 3 * DAY:
+        at += timedelta(minutes=chance.choice((2, 3, 4, 90, 500)))
+        if chance.random() < 0.5:
+            start = at + timedelta(minutes=chance.randrange(-30, 2000))
+            known[add_course(engine, start, known=at, uid=str(at))] = (start, at)
+        tick(engine, at)
+        ticks.append(at)
+    rows: dict[tuple[int, Point], Checkpoint] = {}
+    for one in kept(engine):
+        assert rows.setdefault((one.course_id, one.point), one) is one
+    for course, (start, since) in known.items():
+        for point, before in limits.BEFORE.items():
+            moment = start - before
+            looked_at = [t for t in ticks if max(moment, since) <= t < moment + limits.LATE]
+            row = rows.get((course, point))
+            if looked_at:
+                assert row
+                assert row.judged_at == looked_at[0]
+                assert [reason["code"] for reason in row.reasons] != ["moment_missed"]
+            elif since <= moment <= ticks[-1] - limits.LATE:
+                assert row
+                assert [reason["code"] for reason in row.reasons] == ["moment_missed"]
+            else:
+                assert row is None
+    assert len(rows) > 5
+    engine.dispose()
+
+
 def test_no_moment_is_made_up_afterwards(engine: Engine, now: datetime) -> None:
+    """Nor is one claimed to have been missed of a course of which it is not noted since when it
+    is known."""
     furnish(engine, now)
     start = now + HOUR
     add_course(engine, start)

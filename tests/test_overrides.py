@@ -93,6 +93,7 @@ def test_a_course_called_off_stays_so_whatever_the_feed_says(
         assert opened.get_one(Override, said).course_id == courses(engine)["a"].id
     take_back(engine, said, now + 5 * HOUR)
     assert not courses(engine)["a"].cancelled
+    assert courses(engine)["a"].known_at == now + 5 * HOUR
     assert not read(now + 6 * HOUR, "a 24 11", "b 24 12")["a"].cancelled
 
 

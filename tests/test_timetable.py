@@ -80,6 +80,7 @@ def test_courses_come_move_and_go(
     assert [c.start.day for c in before.values()] == [23, 24, 25, 26]
     assert before["a"].end - before["a"].start == HOUR
     assert trusted(engine, now) == {"r1": now + 6 * HOUR}
+    assert {c.known_at for c in before.values()} == {now}
 
     with session(engine) as opened:
         found = opened.get_one(Course, before["c"].id)
@@ -91,6 +92,7 @@ def test_courses_come_move_and_go(
     after = courses(engine)
     assert after["a"].id == before["a"].id
     assert after["a"].start.hour == 14
+    assert (after["a"].known_at, after["d"].known_at) == (now + HOUR, now)
     assert "b" not in after
     assert after["c"].cancelled, "something refers to it, so it stays"
     assert not after["d"].cancelled

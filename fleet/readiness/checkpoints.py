@@ -7,12 +7,12 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, exists
+from sqlalchemy import and_, exists, or_
 from sqlmodel import Session, col, select
 
 from fleet.readiness import limits
 from fleet.readiness.evidence import evidence
-from fleet.readiness.judging import DOWN, Judged, judge
+from fleet.readiness.judging import DOWN, LEARNED_LATE, MISSED, Judged, judge
 from fleet.readiness.verdict import Reason
 from fleet.settings import Settings
 from fleet.timetable import belongs, waited_for
@@ -25,7 +25,8 @@ Row = dict[str, Any]
 def freeze(session: Session, now: datetime, settings: Settings) -> None:
     """Write the verdict of every course that has begun.
 
-    A course that began while the service was down gets "unknown".
+    A course that began while the service was down gets "unknown", and so does one of which nobody
+    knew until it had begun.
     """
     begun = session.exec(
         select(Course)
@@ -35,33 +36,52 @@ def freeze(session: Session, now: datetime, settings: Settings) -> None:
     ).all()
     missed = [course for course in begun if now - course.start > limits.LATE]
     waiting = [course for course in begun if now - course.start <= limits.LATE]
-    rows = [_unknown(course, now) for course in missed]
+    rows = [_unknown(course, now, why_unseen(course, course.start)) for course in missed]
     rows += _rows(session, waiting, now, settings)
     if rows:
         session.execute(insert_missing(session, Readiness), rows)
 
 
 def keep(session: Session, now: datetime, settings: Settings) -> None:
-    """Write the verdict of every course of which a moment before its start is just reached."""
+    """Write the verdict of every course of which a moment before its start is reached.
+
+    One that the service slept through gets "unknown"; one at which nobody knew of the course yet
+    gets none. Has to run before `freeze`: a course whose start is judged is done with.
+    """
     for point, before in limits.BEFORE.items():
         done = and_(
             col(Checkpoint.course_id) == col(Course.id),
             col(Checkpoint.course_start) == col(Course.start),
             col(Checkpoint.point) == point,
         )
-        due = session.exec(
+        in_time = col(Course.start) > now + before - limits.LATE
+        frozen = exists().where(col(Readiness.course_id) == col(Course.id))
+        reached = session.exec(
             select(Course)
-            .where(Course.start <= now + before, Course.start > now + before - limits.LATE)
-            .where(waited_for(), ~exists().where(done))
+            .where(Course.start <= now + before, waited_for(), ~exists().where(done))
+            .where(or_(in_time, and_(col(Course.known_at).is_not(None), ~frozen)))
             .order_by(col(Course.start), col(Course.id))
         ).all()
-        starts = {course.id: course.start for course in due}
-        rows = [
-            {**row, "course_start": starts[row["course_id"]], "point": point}
-            for row in _rows(session, due, now, settings)
+        due = [course for course in reached if course.start > now + before - limits.LATE]
+        rows = _rows(session, due, now, settings)
+        rows += [
+            _unknown(course, now, MISSED)
+            for course in reached
+            if course.start <= now + before - limits.LATE
+            and why_unseen(course, course.start - before) == DOWN
         ]
+        starts = {course.id: course.start for course in reached}
+        for row in rows:
+            row |= {"course_start": starts[row["course_id"]], "point": point}
         if rows:
             session.execute(insert_missing(session, Checkpoint), rows)
+
+
+def why_unseen(course: Course, moment: datetime) -> str:
+    """Why nobody judged the room at that moment: a course that was not known then was not missed
+    by the service."""
+    known = course.known_at is None or course.known_at <= moment
+    return DOWN if known else LEARNED_LATE
 
 
 def _rounds(courses: Sequence[Course]) -> Iterator[dict[str, Course]]:
@@ -105,12 +125,12 @@ def _row(course: Course, judged: Judged, feeds: Sequence[Feed], now: datetime) -
     }
 
 
-def _unknown(course: Course, now: datetime) -> Row:
+def _unknown(course: Course, now: datetime, why: str) -> Row:
     return {
         "course_id": course.id,
         "room_id": course.room_id,
         "verdict": Verdict.UNKNOWN,
-        "reasons": [asdict(Reason(DOWN))],
+        "reasons": [asdict(Reason(why))],
         "evidence": {},
         "judged_at": now,
     }

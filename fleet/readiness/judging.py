@@ -1,6 +1,6 @@
 """Holds what the database knows of many rooms against the courses they are judged for."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -11,7 +11,10 @@ from fleet.readiness.verdict import Candidate, Judgement, Lesson, judge_room
 from fleet.settings import Settings
 from inventory import Course, Readiness, Room, Verdict
 
-DOWN = "service_was_down"
+DOWN, LEARNED_LATE = "service_was_down", "learned_late"
+"""Why nobody judged a room when its course began."""
+MISSED = "moment_missed"
+"""Why nobody judged it at a moment before."""
 
 
 @dataclass(frozen=True)
@@ -46,21 +49,22 @@ def judge(
 
 
 def _lesson(
-    course: Course | None, facts: Facts, settings: Settings, unseen: Collection[int | None]
+    course: Course | None, facts: Facts, settings: Settings, unseen: Mapping[int | None, str]
 ) -> Lesson | None:
     if course is None:
         return None
     buffer = timedelta(seconds=settings.reset_buffer_s)
     previous = facts.previous_ends.get(course.room_id)
-    return Lesson(course.start, previous, buffer, unseen=course.id in unseen)
+    return Lesson(course.start, previous, buffer, unseen=unseen.get(course.id, ""))
 
 
-def _unseen(session: Session, courses: Iterable[Course], now: datetime) -> set[int]:
-    """Which of these courses began while the service was down."""
+def _unseen(session: Session, courses: Iterable[Course], now: datetime) -> dict[int | None, str]:
+    """Which of these courses began while nobody judged their rooms, and why."""
     running = [course.id for course in courses if course.start <= now]
     frozen = session.exec(
         select(Readiness).where(
             col(Readiness.course_id).in_(running), Readiness.verdict == Verdict.UNKNOWN
         )
     )
-    return {row.course_id for row in frozen if [r["code"] for r in row.reasons] == [DOWN]}
+    codes = ((row.course_id, [reason["code"] for reason in row.reasons]) for row in frozen)
+    return {course: why[0] for course, why in codes if why in ([DOWN], [LEARNED_LATE])}

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlmodel import Session, col, or_, select
 
+from fleet.readiness import limits
 from fleet.readiness.verdict import REASONS
 from fleet.resets.quiet import ZONE
 from inventory import (
@@ -146,13 +147,9 @@ def story(session: Session, course: Course) -> Story:
 
 
 def _verdicts(session: Session, course: Course) -> list[Told]:
+    kept = session.exec(select(Checkpoint).where(Checkpoint.course_id == course.id)).all()
     rows: list[tuple[str, Checkpoint | Readiness]] = [
-        (one.point.value, one)
-        for one in session.exec(
-            select(Checkpoint)
-            .where(Checkpoint.course_id == course.id)
-            .order_by(col(Checkpoint.judged_at))
-        )
+        (one.point.value, one) for one in sorted(kept, key=_in_time)
     ]
     frozen = session.get(Readiness, course.id)
     if frozen is not None:
@@ -160,6 +157,11 @@ def _verdicts(session: Session, course: Course) -> list[Told]:
     return [
         Told(point, one.verdict, one.reasons, one.evidence, one.judged_at) for point, one in rows
     ]
+
+
+def _in_time(one: Checkpoint) -> tuple[datetime, datetime]:
+    """Moments that were slept through were all written down at once."""
+    return one.judged_at, one.course_start - limits.BEFORE[one.point]
 
 
 def lines(told: Story) -> Iterator[str]:
@@ -180,6 +182,8 @@ def lines(told: Story) -> Iterator[str]:
             yield f"      timetable {feed['id']} read {feed['good_at'] or 'never'}{doubt}"
     if not told.verdicts:
         yield "  no verdict is kept"
+    if course.known_at:
+        yield f"  {_at(course.known_at)}  the course is known as it is since then"
     for run, device in told.runs:
         at = run.finished_at or run.ordered_at or run.planned_at
         step = f" at {run.step}" if run.step else ""

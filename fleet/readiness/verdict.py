@@ -16,6 +16,8 @@ from inventory import DeviceKind, Health, RunState, Verdict
 REASONS: dict[str, str] = {
     "no_devices": "There is no device in the room.",
     "service_was_down": "The service was not running when the course began.",
+    "moment_missed": "The service was not running at that moment.",
+    "learned_late": "The service learned of the course only after it had begun.",
     "calendar_in_doubt": "The room's timetable cannot be read in full or is too old, so nothing is"
     " reset.",
     "agent_silent": "Nothing is heard from the site any more.",
@@ -105,8 +107,8 @@ class Lesson:
     previous_end: datetime | None
     buffer: timedelta
     """Who uses a device this shortly before the start is already in the course."""
-    unseen: bool = False
-    """It began while the service was down: nobody knows how the devices were, or asks for proof."""
+    unseen: str = ""
+    """Why nobody knows how the devices were when it began, or asks for proof: a code of REASONS."""
 
 
 @dataclass(frozen=True)
@@ -170,7 +172,7 @@ def judge_room(
     if lesson is None:
         reasons.append(Reason("no_course"))
     elif lesson.unseen:
-        reasons.append(Reason("service_was_down"))
+        reasons.append(Reason(lesson.unseen))
     doubtful = any(reason.code in _DOUBTS for reason in reasons)
     if any(reason.code in _WEAKER for reason in reasons):
         worst, best = _graver(worst, Verdict.DEGRADED), _graver(best, Verdict.DEGRADED)
@@ -205,7 +207,9 @@ def in_order(name: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdecimal() else (0, part) for part in parts]
 
 
-_DOUBTS = frozenset({"no_devices", "service_was_down", "calendar_in_doubt", "agent_silent"})
+_DOUBTS = frozenset(
+    {"no_devices", "service_was_down", "learned_late", "calendar_in_doubt", "agent_silent"}
+)
 _WEAKER = frozenset({"canary_failed", "canary_stale"})
 """With these no room is simply ready, whatever its devices prove."""
 _KINDS = frozenset(kind.value for kind in DeviceKind)

@@ -13,6 +13,8 @@ from fleet.calendars import Occurrence
 from inventory import Course, Feed, FeedOptions, Readiness, ResetRun, Room
 
 CHUNK = 500
+OTHERWISE = frozenset({"room_id", "start", "cancelled", "block"})
+"""With another value here, nobody could have waited for the course as it is now."""
 
 Key = tuple[str, str]
 """A course's uid and occurrence."""
@@ -102,7 +104,7 @@ def store(
         seen.add(key)
         course = held.get(key)
         if course is None:
-            session.add(_new(feed, lesson, key))
+            session.add(_new(feed, lesson, key, now))
         elif course.end > now:
             _change(course, lesson, now)
     session.flush()
@@ -142,7 +144,7 @@ def _key(held: dict[Key, Course], told: Occurrence, now: datetime) -> Key:
     return told.uid, told.occurrence
 
 
-def _new(feed: Feed, lesson: Lesson, key: tuple[str, str]) -> Course:
+def _new(feed: Feed, lesson: Lesson, key: tuple[str, str], now: datetime) -> Course:
     return Course(
         room_id=lesson.room_id,
         feed_id=feed.id,
@@ -153,6 +155,7 @@ def _new(feed: Feed, lesson: Lesson, key: tuple[str, str]) -> Course:
         end=lesson.told.end,
         cancelled=lesson.told.cancelled,
         block=lesson.told.block,
+        known_at=now,
     )
 
 
@@ -167,6 +170,8 @@ def _change(course: Course, lesson: Lesson, now: datetime) -> None:
     for name, value in said.items():
         if getattr(course, name) != value:  # an unchanged row is not written
             setattr(course, name, value)
+            if name in OTHERWISE:
+                course.known_at = now
 
 
 def remove(session: Session, ids: Sequence[int]) -> None:
