@@ -153,6 +153,7 @@ def decide(
     kind: str = Form(""),
     driver: str = Form(""),
     credential: str = Form(""),
+    start_page: str = Form(""),
     visitor: Visitor = Depends(posted),
 ) -> HTMLResponse | RedirectResponse:
     if not visitor.can(Action.EDIT):
@@ -165,6 +166,7 @@ def decide(
         "driver": driver,
         "credential": credential,
     }
+    options = {"start_page": start_page} if start_page and driver == "freekiosk" else {}
     state, by = request.app.state, visitor.account.name
     try:
         with session(state.engine) as opened:
@@ -172,7 +174,9 @@ def decide(
             if one is None or one.site_id not in visitor.sites:
                 raise HTTPException(404)
             if do == "accept":
-                device = discovery.accept(opened, number, fields, state.clock(), by, DRIVERS)
+                device = discovery.accept(
+                    opened, number, fields | {"options": options}, state.clock(), by, DRIVERS
+                )
                 target = f"/geraet/{device.id}?hinweis=find_accepted"
             else:
                 discovery.ignore(opened, number, state.clock(), by)
@@ -180,6 +184,6 @@ def decide(
     except discovery.DiscoveryRefused as refused:
         texts = [refusal(request, refused.code), *(fault.text for fault in refused.faults)]
         text = " ".join(texts)
-        chosen = {"number": str(number), **fields}
+        chosen = {"number": str(number), **fields, "start_page": start_page}
         return _page(request, visitor, refused=text, status=409, chosen=chosen)
     return RedirectResponse(target, 303)

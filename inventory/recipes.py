@@ -129,6 +129,16 @@ DEFAULT_RECIPE: dict[DeviceKind, str] = dict.fromkeys(DeviceKind, LOOK_ONLY) | {
     DeviceKind.TABLET: _TABLET.id,
     DeviceKind.PROJECTOR: _PROJECTOR.id,
 }
+_OF_DRIVER: dict[tuple[DeviceKind, str], str] = {
+    (DeviceKind.TABLET, "freekiosk"): _START_PAGE.id,
+    (DeviceKind.TABLET, "headwind"): _CONFIGURATION.id,
+}
+"""Where what the kind's recipe asks for is more than the driver can do: it would always fail."""
+
+
+def usual_recipe(kind: DeviceKind, driver: str) -> str:
+    """What a device gets that names no recipe."""
+    return _OF_DRIVER.get((kind, driver), DEFAULT_RECIPE[kind])
 
 
 def ensure_recipes(session: Session) -> None:

@@ -41,8 +41,8 @@ def accept(
 ) -> Device:
     """Write it into the inventory, by the same rules as an import.
 
-    `fields`: for a new device id, room, name, kind, driver and perhaps credential; for a known one
-    nothing. Raises DiscoveryRefused, having changed nothing.
+    `fields`: for a new device id, room, name, kind, driver and perhaps credential, options and
+    recipe; for a known one nothing. Raises DiscoveryRefused, having changed nothing.
     """
     proposal = _open(session, proposal_id)
     if proposal.sort not in TAKEN_OVER:

@@ -91,7 +91,9 @@ def discover(
     ignore_: Annotated[int, typer.Option("--ignore", help="Never show this find again.")] = 0,
     fields: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Of a new device: id=…, room=…, name=…, kind=…, driver=…"),
+        typer.Option(
+            "--set", help="Of a new device: id=…, room=…, name=…, kind=…, driver=…, options={…}"
+        ),
     ] = None,
 ) -> None:
     """Show what the search of the sites' networks found; search, accept, ignore."""

@@ -7,7 +7,7 @@ from typing import Any
 from sqlmodel import Session, select
 
 from inventory.device import Service
-from inventory.recipes import BUILT_IN
+from inventory.recipes import BUILT_IN, usual_recipe
 from inventory.region.faults import Fault, not_known
 from inventory.region.rows import NO_RECIPE, SHEETS, Entry, Region, Sheet
 from inventory.reset import ResetRun
@@ -47,6 +47,7 @@ def check(region: Region, there: Known | None, prune: bool = False) -> Iterator[
         yield from _twice_in_file(entries)
     then = {name: after(region, there or NOTHING, name, prune) for name in SHEETS}
     yield from _twins(region, then)
+    yield from _left_behind(region, (there or NOTHING).rows["devices"], then["devices"])
     yield from _circles(region, then["devices"])
     if there:
         yield from _dangling(region, then)
@@ -89,8 +90,11 @@ def _twins(region: Region, then: Mapping[str, Rows]) -> Iterator[Fault]:
         if device["service"] is Service.RETIRED:
             return None
         site = rooms.get(device["room"], {}).get("site", device["room"])
-        # A controller's address is that of all access points behind it.
+        # A controller's address is that of all access points behind it, and a management
+        # server's that of all its tablets.
         behind = str(device["options"].get("access_point", "")).lower().replace("-", ":")
+        if device["driver"] == "headwind":
+            behind = str(device["options"].get("number") or device["serial"]).lower()
         return (site, device["address"].lower(), device["port"], behind)
 
     keys: dict[str, Callable[[Mapping[str, Any]], Any]] = {
@@ -112,6 +116,23 @@ def _twins(region: Region, then: Mapping[str, Rows]) -> Iterator[Fault]:
                 yield places[late].fault(
                     column, f"'{device[column]}' already belongs to device '{early}'{line}"
                 )
+
+
+def _left_behind(region: Region, old: Rows, devices: Rows) -> Iterator[Fault]:
+    """A known device that becomes another sort and would keep the usual recipe of the old one,
+    which the new driver cannot do."""
+    for entry in region.entries.get("devices", ()):
+        before, now = old.get(entry.row.id), devices[entry.row.id]
+        if before is None or "recipe" in entry.given:
+            continue
+        usual = usual_recipe(before["kind"], before["driver"])
+        fitting = usual_recipe(now["kind"], now["driver"])
+        if now["recipe"] == usual != fitting:
+            yield entry.place.fault(
+                "driver" if now["kind"] == before["kind"] else "kind",
+                f"would keep the recipe '{usual}' of what it was; add a column recipe and write"
+                f" {fitting}, or another one",
+            )
 
 
 def _circles(region: Region, devices: Rows) -> Iterator[Fault]:

@@ -22,7 +22,7 @@ from inventory.device import Device, DeviceKind, Service
 from inventory.feed_options import FeedKind, check_options
 from inventory.network import Network, SnmpVersion
 from inventory.place import Room, Site
-from inventory.recipes import DEFAULT_RECIPE
+from inventory.recipes import usual_recipe
 from inventory.region import spelling
 from inventory.region.faults import Place, not_known
 from inventory.region.free_form import FreeForm
@@ -241,7 +241,15 @@ class DeviceRow(Row):
     def _default_recipe(cls, recipe: str, info: ValidationInfo) -> str:
         if recipe:
             return spelling.slug(recipe)
-        return DEFAULT_RECIPE[info.data["kind"]] if "kind" in info.data else ""
+        if not {"kind", "driver", "options"} <= info.data.keys():
+            return ""
+        said = info.data["options"]
+        if info.data["driver"] == "freekiosk" and not said.get("start_page"):
+            raise ValueError(
+                "a tablet under FreeKiosk is put back to its start page: write it in options,"
+                ' as {"start_page": "https://…"}; or write a recipe here, such as look-only or none'
+            )
+        return usual_recipe(info.data["kind"], info.data["driver"])
 
 
 @dataclass(frozen=True)
