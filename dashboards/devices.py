@@ -94,6 +94,7 @@ def _device_page(
         "device.html",
         visitor=visitor,
         http_status=status,
+        here=f"/geraet/{device_id}" if request.method == "POST" else "",
         hint=hint,
         refused=refused,
         may_insist=visitor.can(Action.EDIT)

@@ -93,6 +93,7 @@ def _page(
         "discovery.html",
         visitor=visitor,
         http_status=status,
+        here="/gefunden" if request.method == "POST" else "",
         hint=hint,
         refused=refused,
         rows=[

@@ -8,13 +8,13 @@ from fastapi import APIRouter, Depends, Form, HTTPException, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 from sqlmodel import Session, col, select
 
-from dashboards.finding import find_room
+from dashboards.finding import find_room, in_order
 from dashboards.view import local, page, refusal
 from dashboards.words import N_
 from fleet import overrides, resets
 from fleet.auth import Action, Visitor, posted, signed_in
 from fleet.overrides import Scope
-from inventory import Course, Override, OverrideKind, Room
+from inventory import Course, Device, Override, OverrideKind, Room
 from inventory.db import reading, session
 from inventory.recipes import CANARY
 
@@ -224,7 +224,7 @@ def _asked(
         course = _course(opened, room, kurs) if name in OF_A_COURSE else None
     return page(
         request, "override.html", visitor=visitor, deed=deed, name=name, room=room, site=site,
-        course=course, problem=problem, http_status=409 if problem else 200,
+        course=course, problem=problem, left={}, http_status=409 if problem else 200,
     )  # fmt: skip
 
 
@@ -254,18 +254,12 @@ def do(
         raise HTTPException(403)
     state = request.app.state
     now, actor = state.clock(), visitor.account.name
-    hint = "override_said"
+    hint, answer = "override_said", resets.RoomAnswer()
     try:
         with session(state.engine) as opened:
             room, _ = find_room(opened, room_id, visitor)
             if deed.kind is None:
                 answer = resets.request_room(opened, room_id, now, state.settings, actor)
-                if not answer.runs:
-                    codes = sorted(answer.refused.values())
-                    return _asked(
-                        request, room_id, name, visitor, kurs,
-                        refusal(request, codes[0] if codes else "no_recipe"),
-                    )  # fmt: skip
                 hint = "room_reset"
             else:
                 scope = Scope(room=room_id, recipe=deed.recipe)
@@ -277,7 +271,28 @@ def do(
                 overrides.say(opened, deed.kind, scope, now, actor, until=until, reason=grund)
     except overrides.OverrideRefused as refused:
         return _asked(request, room_id, name, visitor, kurs, refusal(request, refused.code))
+    if answer.refused:
+        return _not_all(request, room_id, visitor, deed, answer)
+    if deed.kind is None and not answer.runs:
+        return _asked(request, room_id, name, visitor, kurs, refusal(request, "no_recipe"))
     return RedirectResponse(f"/raum/{room_id}?hinweis={hint}", 303)
+
+
+def _not_all(
+    request: Request, room_id: str, visitor: Visitor, deed: Deed, answer: resets.RoomAnswer
+) -> HTMLResponse:
+    """How many devices of the room are reset, and which are not, by reason."""
+    with reading(request.app.state.engine) as opened:
+        room, site = find_room(opened, room_id, visitor)
+        left = opened.exec(select(Device).where(col(Device.id).in_(answer.refused))).all()
+    by_reason: dict[str, list[Device]] = {}
+    for code, one in in_order((answer.refused[one.id], one) for one in left):
+        by_reason.setdefault(code, []).append(one)
+    return page(
+        request, "override.html", visitor=visitor, deed=deed, room=room, site=site,
+        course=None, problem="", started=len(answer.runs), left=by_reason,
+        http_status=200 if answer.runs else 409,
+    )  # fmt: skip
 
 
 @router.post("/eingreifen/anhalten")

@@ -40,9 +40,11 @@ def page(
     *,
     visitor: Visitor | None = None,
     http_status: int = 200,
+    here: str = "",
     **context: Any,
 ) -> HTMLResponse:
-    """The answer: a template of `templates/` in the visitor's language."""
+    """The answer: a template of `templates/` in the visitor's language. `here`: where it can be
+    read again, for an answer to a form that lies elsewhere."""
     language = language_of(request)
     query = f"?{request.url.query}" if request.url.query else ""
     html = (
@@ -54,7 +56,7 @@ def page(
             Action=Action,
             lang=language,
             path=request.url.path,
-            here=request.url.path + query,
+            here=here or request.url.path + query,
             **context,
         )
     )

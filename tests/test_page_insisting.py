@@ -44,6 +44,8 @@ def test_who_insists_says_why_and_is_asked_once_more(paused: House) -> None:
     refused = browser.post(f"{PATH}/zuruecksetzen", data={"csrf": csrf})
     assert refused.status_code == 409
     assert f'href="{PATH}/trotzdem"' in refused.text
+    assert f'hx-get="{PATH}"' in refused.text, "what is refreshed can be read"
+    assert f"weiter={PATH}" in refused.text
     page = browser.get(f"{PATH}/trotzdem").text
     assert "gründlich (höchstens 6 Minuten)" in page
     form = {"csrf": csrf, "tier": "standard", "grund": "  "}
@@ -52,6 +54,8 @@ def test_who_insists_says_why_and_is_asked_once_more(paused: House) -> None:
     form["grund"] = "Prüfung <b>beginnt</b>"
     sure = browser.post(f"{PATH}/trotzdem", data=form)
     assert sure.status_code == 200
+    assert "hx-get" not in sure.text, "the question stays until it is answered"
+    assert "Wie gründlich: gründlich (höchstens 6 Minuten)" in sure.text
     assert "Ja, trotzdem zurücksetzen" in sure.text
     assert "Prüfung &lt;b&gt;beginnt" in sure.text
     assert asked(paused.engine) == [], "nothing is done before the second yes"

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from fleet import api, overrides
 from fleet.cli import main
-from inventory import Course, Override, OverrideKind
+from inventory import Course, DeviceState, Override, OverrideKind, ResetRun
 from inventory.db import open_engine, reading, session
 from tests.sample import House, make_course
 
@@ -143,3 +143,27 @@ def test_the_shell_pauses_and_resumes(tmp_path: object, monkeypatch: pytest.Monk
     with session(engine) as opened:
         assert overrides.in_force(opened, one.since) == []
     engine.dispose()
+
+
+def test_a_room_that_is_not_reset_as_a_whole_says_which_devices_and_why(house: House) -> None:
+    path = "/raum/cellberg-1/eingreifen/zuruecksetzen"
+    busy = "cellberg-1-laptop-1"
+    with session(house.engine) as opened:
+        state = opened.get_one(DeviceState, busy)
+        state.facts, state.facts_at = {**state.facts, "sessions": 1}, house.clock.now
+    browser, csrf = house.browser("anna"), house.people["anna"].csrf
+    assert "hx-get" not in browser.get(path).text, "a form stays as it is"
+    told = browser.post(path, data={"csrf": csrf})
+    assert told.status_code == 200
+    assert "Geräte werden gleich zurückgesetzt." in told.text
+    assert "Diese Geräte nicht" in told.text
+    assert f'Jemand ist am Gerät angemeldet. <a class="link" href="/geraet/{busy}">' in told.text
+    again = browser.post(path, data={"csrf": csrf})
+    assert again.status_code == 409
+    assert "Kein Gerät wird zurückgesetzt." in again.text
+    assert "Eine Zurücksetzung ist schon geplant oder läuft." in again.text
+    with session(house.engine) as opened:
+        opened.get_one(DeviceState, busy).facts = {}
+        for run in opened.exec(select(ResetRun)):
+            opened.delete(run)
+    assert browser.post(path, data={"csrf": csrf}).status_code == 303

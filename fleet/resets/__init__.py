@@ -21,6 +21,7 @@ from fleet.resets.gates import GATES
 from fleet.resets.manual import (
     REFUSALS,
     ResetRefused,
+    RoomAnswer,
     counts_down,
     may_insist,
     objections,
@@ -44,6 +45,7 @@ __all__ = [
     "SETTLING",
     "Mismatch",
     "ResetRefused",
+    "RoomAnswer",
     "apply_outcome",
     "claim",
     "counts_down",
