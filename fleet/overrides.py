@@ -142,15 +142,20 @@ def _new_plan(session: Session, said: Override) -> None:
 
 def new_plan(session: Session, sites: Collection[str]) -> None:
     """Orders and plans of these sites made so far are out of date from the commit on."""
-    here = col(Site.id).in_(sites)
-    locked = select(Site.id).where(here).order_by(col(Site.id))
-    session.exec(locked.with_for_update(key_share=True)).all()
+    lock(session, sites)
     session.execute(
         update(Site)
-        .where(here)
+        .where(col(Site.id).in_(sites))
         .values(plan_rev=col(Site.plan_rev) + 1)
         .execution_options(synchronize_session=False)
     )
+
+
+def lock(session: Session, sites: Collection[str]) -> None:
+    """Until the end of the transaction nobody else claims, plans or says anything of these sites;
+    always in the same order, so that two processes cannot block each other for ever."""
+    locked = select(Site.id).where(col(Site.id).in_(sites)).order_by(col(Site.id))
+    session.exec(locked.with_for_update(key_share=True)).all()
 
 
 def _held_now(session: Session, said: Override) -> int | None:

@@ -147,6 +147,9 @@ class ResetRun(SQLModel, table=True):
     deadline: datetime = Field(sa_column=moment(nullable=False, index=True))
     """When the present state has lasted too long."""
     next_try_at: datetime = Field(sa_column=moment(nullable=False))
+    busy_until: datetime | None = Field(default=None, sa_column=moment(index=True))
+    """The end of the last attempt was not heard: so long it may still be at work on the device, and
+    takes up its place among those that may be at once."""
     attempts: int = Field(default=0)
     failures: int = Field(default=0)
     """Attempts that touched the device and proved nothing."""

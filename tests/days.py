@@ -5,7 +5,7 @@ too early and stay too long, and timetables that change at the last moment.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, date, datetime, timedelta
 from heapq import heappop, heappush
 from random import Random
@@ -18,7 +18,7 @@ from fleet.resets.world import Ban, Lesson, Machine, Place, Span
 from inventory import OPEN_STATES, ResetRun, RunState
 from tests.days_centre import RECIPE, SITE, WAYS, Centre
 from tests.days_centre import S as SETTINGS
-from tests.days_oracle import Known, Limits, Oracle
+from tests.days_oracle import Known, Limits, Oracle, Spot
 from tests.days_site import Laptop, S, Site
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
@@ -26,6 +26,9 @@ DATES = (date(2026, 11, 23), date(2026, 10, 24), date(2027, 3, 27), date(2026, 7
 """Two of them are weekends on which the clocks change."""
 FRESH = timedelta(minutes=3)
 REPEAT = timedelta(minutes=5)
+POINTS = ("ap1", "ap1", "ap2", None)
+"""The access points that laptops hang on: no matter in which room they are."""
+ENDLESS = 10**6
 
 
 @dataclass(frozen=True)
@@ -35,13 +38,16 @@ class Missing:
     gates: Mapping[str, Gate] = field(default_factory=lambda: GATES)
     complaints: frozenset[str] = frozenset()
     """Of the agent."""
+    limits: frozenset[str] = frozenset()
+    """Fields of `Rules`: the centre knows no end to these."""
 
 
 class Days:
     """One site, two or three rooms, two days."""
 
     def __init__(self, seed: int, missing: Missing = Missing(), *, calm: bool = False) -> None:
-        self.random = chance = Random(seed)
+        self.random, lines = Random(seed), Random(seed + 3)
+        chance = self.random
         self.calm, self.seed = calm, seed
         first = chance.choice(DATES)
         self.begin = datetime(first.year, first.month, first.day, 3, tzinfo=ZONE).astimezone(UTC)
@@ -54,21 +60,21 @@ class Days:
         rules = loading.rules(SETTINGS)
         if not calm:
             rules = replace(rules, site=chance.choice([2, 4, 30]), boots_room=chance.choice([1, 6]),
-                            heavy_site=1, per_day=chance.choice([5, 30]))  # fmt: skip
+                            heavy_site=1, per_day=chance.choice([5, 30]),
+                            fleet=lines.choice([3, 500]), boots_uplink=lines.choice([1, 2, 6]),
+                            starts=lines.choice([3, 600]))  # fmt: skip
         ahead = chance.choice([HOUR, 16 * HOUR])
         rooms = [f"r{n}" for n in range(chance.randint(2, 3))]
         machines = [
-            Machine(f"{room}-l{n}", room, RECIPE.id, WAYS, ahead)
+            Machine(f"{room}-l{n}", room, RECIPE.id, WAYS, ahead, lines.choice(POINTS))
             for room in rooms
             for n in range(chance.randint(1, 3))
         ]
         quiet = parse(chance.choice(["", "", "20:00-07:00"]))
         places = {room: Place(room, SITE, (), quiet=quiet) for room in rooms}
-        self.centre = Centre(rules, places, machines, Random(seed + 1), missing.gates)
-        self.oracle = Oracle(
-            Limits(rules.grace, rules.buffer, rules.guard, rules.site, rules.boots_room,
-                   rules.heavy_site)
-        )  # fmt: skip
+        endless = replace(rules, **dict.fromkeys(missing.limits, ENDLESS))
+        self.centre = Centre(endless, places, machines, Random(seed + 1), missing.gates)
+        self.oracle = Oracle(Limits(**{f.name: getattr(rules, f.name) for f in fields(Limits)}))
         self.site = Site(
             Random(seed + 2), self.oracle,
             {m.id: Laptop(self._skew(8)) for m in machines},
@@ -167,7 +173,7 @@ class Days:
         if change:  # after the plan: the last gate has to see it
             change()
         self._poll()
-        before = {run.device_id: run for run in self.centre.under_way()}
+        before = {run.device_id: run for run in self.centre.under_way(self.now)}
         for order in self.centre.claim(self.now):
             run = self.centre.runs[order.id.rpartition(".")[0]]
             self.oracle.order_sent(order, self.now, self._known(run, before))
@@ -199,8 +205,13 @@ class Days:
             signed_in=signed_in and self.now - at <= FRESH,
             in_service=device not in centre.away,
             quiet=place.quiet is not None and not 7 <= self.now.astimezone(ZONE).hour < 20,
-            under_way=[(d, d.partition("-")[0], one.tier.value) for d, one in before.items()],
+            spot=self._spot(run),
+            under_way=[self._spot(one) for one in before.values()],
         )  # fmt: skip
+
+    def _spot(self, run: ResetRun) -> Spot:
+        machine = self.centre.machine(run.device_id)
+        return Spot(machine.id, machine.room, machine.uplink, run.tier.value)
 
     def _poll(self) -> None:
         for device, laptop in self.site.laptops.items():

@@ -62,6 +62,8 @@ class Centre:
     """Newly, for who wants to know."""
     open: list[ResetRun] = field(default_factory=list)
     """Those that are not at their end."""
+    lost: dict[str, ResetRun] = field(default_factory=dict)
+    """Those of which perhaps something is still at work on the device."""
     ended: dict[str, Known] = field(default_factory=dict)
     """Those that are, as the planner sees them: kept, because they hardly ever change."""
 
@@ -166,12 +168,12 @@ class Centre:
             row = SimpleNamespace(
                 id=run.id, attempts=run.attempts, site_id=SITE, device_id=run.device_id,
                 room_id=one.due.room, not_before=run.not_before, not_after=run.not_after,
-                plan_rev=run.plan_rev, forced=False, over_all=False, title=None,
+                plan_rev=run.plan_rev, course_start=run.course_start, forced=False, over_all=False, title=None,
             )  # fmt: skip
             order = make_order(row, one, [], now, S)  # type: ignore[arg-type]
             move(run, RunState.ORDERED, now)
             run.tier, run.attempts, run.order_id = one.way.tier, run.attempts + 1, order.id
-            run.ordered_at, run.acted_at, run.looked_at = now, None, None
+            run.ordered_at, run.acted_at, run.looked_at, run.busy_until = now, None, None, None
             run.deadline = answer_due(order.not_after, one.way)
             orders.append(order)
         return orders
@@ -208,9 +210,10 @@ class Centre:
 
     def _load(self, now: datetime) -> Load:
         load = Load()
-        for run in self.under_way():
+        for run in self.under_way(now):
             machine = self.machine(run.device_id)
-            seat = Seat(machine.id, machine.room, SITE, machine.uplink, way_of(RECIPE, run.tier))
+            way = way_of(RECIPE, run.tier) if run.state in UNDER_WAY else WAYS[-1]
+            seat = Seat(machine.id, machine.room, SITE, machine.uplink, way)
             load.take(seat, begins=False)
         lately = [r for r in self.runs.values() if r.ordered_at and r.ordered_at > now - DAY]
         load.begun = sum(r.ordered_at > now - STORM for r in lately if r.ordered_at)
@@ -219,8 +222,11 @@ class Centre:
             touched[run.device_id] += run.failures + (run.state is RunState.VERIFIED)
         return load
 
-    def under_way(self) -> list[ResetRun]:
-        return [run for run in self.open if run.state in UNDER_WAY]
+    def under_way(self, now: datetime) -> list[ResetRun]:
+        """Also what may be, for its end was not heard."""
+        self.lost = {run.id: run for run in self.lost.values() if (run.busy_until or now) > now}
+        begun = (run for run in self.open if run.state in UNDER_WAY)
+        return [*begun, *self.lost.values()]
 
     # what comes back
 
@@ -245,11 +251,13 @@ class Centre:
             self.clean[run.device_id] = None
             earliest = None
             if told.step is Step.UNKNOWN and run.state is RunState.ORDERED:
-                runtime = timedelta(seconds=way_of(RECIPE, run.tier).max_runtime_s)
-                known = told.started_at and told.started_at + runtime
-                earliest = known or run.deadline - ANSWER_MARGIN
+                length = way_of(RECIPE, run.tier).length
+                earliest = run.deadline - ANSWER_MARGIN
+                if told.started_at:
+                    earliest = min(told.started_at + length, earliest)
             final = RunState.UNKNOWN if told.step is Step.UNKNOWN else RunState.FAILED
             retry(run, RECIPE, now, otherwise=final, reason=told.reason, earliest=earliest)
+            self.lost |= {run.id: run} if earliest else {}
         self._touched(run.device_id)
 
     def _judge(self, run: ResetRun, told: Outcome, now: datetime) -> None:
@@ -257,7 +265,7 @@ class Centre:
         newer = bool(acts) and told.at >= max(acts)
         if newer and not verify(RECIPE.expects, told.facts, told.order):
             move(run, RunState.VERIFIED, now)
-            run.looked_at = told.at
+            run.looked_at, run.busy_until = told.at, None
             self.clean[run.device_id] = run.id
             self.proved.append(run)
         elif run.state in UNDER_WAY:

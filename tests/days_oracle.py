@@ -2,7 +2,7 @@
 asks none of the functions that decide."""
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -10,10 +10,26 @@ from agents.messages import Hold, Order, Roster
 
 CLOCKS = timedelta(seconds=90)
 """So far the clocks of centre, agent and laptop may be apart without anybody noticing."""
+LATELY, DAY = timedelta(minutes=5), timedelta(hours=24) - CLOCKS - timedelta(minutes=2)
+"""In which starts are counted; a day, less the way of an order to its device."""
 LENGTH = {"quick": 120, "standard": 330, "full": 3630}
 """Seconds, until the watchdog has ended it and the laptop is back."""
 
 Time = tuple[datetime, datetime]
+
+
+@dataclass(frozen=True)
+class Spot:
+    """What a reset takes up. `uplink`: the access point that the device hangs on."""
+
+    device: str
+    room: str
+    uplink: str | None
+    tier: str
+
+    @property
+    def boots(self) -> bool:
+        return self.tier != "quick"
 
 
 @dataclass(frozen=True)
@@ -32,8 +48,9 @@ class Known:
     """It was told so within the last three minutes."""
     in_service: bool
     quiet: bool
-    under_way: Sequence[tuple[str, str, str]]
-    """(device, room, tier) of the site's resets that were sent before and not ended."""
+    spot: Spot
+    under_way: Sequence[Spot]
+    """The resets that were sent before and not ended, here and elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -42,20 +59,24 @@ class Limits:
     buffer: timedelta
     guard: timedelta
     site: int
+    fleet: int
     boots_room: int
+    boots_uplink: int
     heavy_site: int
+    starts: int
+    per_day: int
 
 
 @dataclass
 class Act:
-    """A reset on a device, from the first change to the last, watchdog or not."""
+    """A reset on a device, from the first change to the last, watchdog or not; `back`: when people
+    can use the device again."""
 
     order: str
-    device: str
-    room: str
-    tier: str
+    spot: Spot
     begin: datetime
     end: datetime
+    back: datetime
 
 
 @dataclass
@@ -84,7 +105,6 @@ class Oracle:
             "I2": any(now < b < end + limits.buffer for b, _ in known.busy),
             "I3": known.signed_in,
             "I4": self.proofs[order.device, known.planned_for] > 0 or order.id in self.sent,
-            "I5": self._too_many(order, known),
             "I6": not known.believed,
             "I8": bool(known.said_against),
             "I9": known.planned_for <= now,
@@ -92,6 +112,10 @@ class Oracle:
             "quiet": known.quiet and tier != "quick",
             "service": not known.in_service,
         }
+        wrong |= dict.fromkeys(self._too_many(known.spot, known.under_way), True)
+        lately = {name.partition(".")[0] for name, (_, at, _) in self.sent.items()
+                  if at > now - LATELY}  # fmt: skip
+        wrong["I5 starts"] = len(lately - {order.id.partition(".")[0]}) >= limits.starts
         for rule, broken in wrong.items():
             if broken:
                 self.count(rule, f"sent {place}")
@@ -99,36 +123,46 @@ class Oracle:
         # Of a reset for another course nobody can say that it left the device as it was.
         self._forget_proofs(order.device, but=known.planned_for)
 
-    def _too_many(self, order: Order, known: Known) -> bool:
-        tier, others = order.steps["tier"], known.under_way
-        boots = [room for _, room, how in others if how != "quick"]
-        return (
-            order.device in {device for device, _, _ in others}
-            or len(others) >= self.limits.site
-            or (tier != "quick" and boots.count(order.room) >= self.limits.boots_room)
-            or (tier == "full" and sum(t == "full" for *_, t in others) >= self.limits.heavy_site)
-        )
+    def _too_many(self, one: Spot, others: Sequence[Spot]) -> Iterator[str]:
+        """Which limits are passed by one reset more beside these."""
+        limits = self.limits
+        boots = [each for each in others if each.boots]
+        behind = one.uplink and sum(each.uplink == one.uplink for each in boots)
+        places = {
+            "I5 device": any(each.device == one.device for each in others),
+            "I5 site": len(others) >= limits.site,
+            "I5 fleet": len(others) >= limits.fleet,
+            "I5 room": one.boots
+            and sum(each.room == one.room for each in boots) >= limits.boots_room,
+            "I5 uplink": one.boots and behind and behind >= limits.boots_uplink,
+            "I5 line": one.tier == "full"
+            and sum(each.tier == "full" for each in others) >= limits.heavy_site,
+        }
+        yield from (rule for rule, broken in places.items() if broken)
 
     def began(
         self, order: Order, begin: datetime, end: datetime, roster: Roster, used: bool
     ) -> None:
         """A device lets itself be reset. `used`: somebody sits at it; `roster`: what its agent
-        knew."""
+        knew; `end`: of the last change, then the device comes back."""
         _, _, known = self.sent[order.id]
         place = f"act {order.device} {begin:%F %T} {order.id}"
         told = [(one.start, one.end) for one in roster.busy if one.room == order.room]
-        act = Act(order.id, order.device, order.room, order.steps["tier"], begin, end)
+        act = Act(order.id, known.spot, begin, end, end + timedelta(seconds=order.settle_s))
+        now_acting = [one.spot for one in self.acts[-50:] if one.end > begin]
+        today = sum(a.spot.device == order.device and a.begin > begin - DAY for a in self.acts)
         wrong = {
             "I1": any(b <= begin < e for b, e in [*known.busy, *told]),
-            "I2": any(begin < b < end for b, _ in [*known.busy, *told]),
+            "I2": any(begin < b < act.back for b, _ in [*known.busy, *told]),
             "I3": used,
             "I4": any(one.order == order.id for one in self.acts),
-            "I5": any(one.device == act.device and one.end > begin for one in self.acts[-50:]),
+            "I5 day": today >= self.limits.per_day,
             "I6": order.room not in roster.trusted_until,
             "I7": begin > order.not_after + CLOCKS or begin < order.not_before - CLOCKS,
             "I8": any(self._held(one, order, begin) for one in roster.holds),
             "I14": order.plan_rev < roster.plan_rev,
         }
+        wrong |= dict.fromkeys(self._too_many(known.spot, now_acting), True)
         for rule, broken in wrong.items():
             if broken:
                 self.count(rule, place)
@@ -144,7 +178,7 @@ class Oracle:
         """The centre takes this order for proved. `finished`: its device ended it well."""
         if not finished:
             self.count("I11", f"{order} was never done")
-        ended = max((act.end for act in self.acts if act.order == order), default=None)
+        ended = max((act.back for act in self.acts if act.order == order), default=None)
         used = self.used_at.get(device)
         if ended is None or used is None or used < ended:  # a proof may be heard long after
             self.proofs[device, start] += 1

@@ -215,7 +215,7 @@ class Site:
         took = whole if self.random.random() < 0.2 else whole * self.random.uniform(0.05, 1)
         end = now + took + order.settle_s * S
         laptop.reset_until = end
-        self.oracle.began(order, now, end, roster, used=laptop.used(now))
+        self.oracle.began(order, now, now + took, roster, used=laptop.used(now))
         how = "done"
         if not self.calm:
             how = self.random.choices(["done", "fails", "lost", "dirty"], [80, 7, 7, 6])[0]

@@ -13,10 +13,15 @@ from tests.days import HOUR, Days, Missing
 PARTS, EACH = 5, 20
 """Two rooms and a half for two days: about eighteen course days each."""
 BROKEN = {
-    "G1": "I1", "G2": "I2", "G3": "I6", "G4": "I3", "G5": "I8", "G6": "I5", "G7": "I14",
+    "G1": "I1", "G2": "I2", "G3": "I6", "G4": "I3", "G5": "I8", "G6": "I5 device", "G7": "I14",
     "G8": "service",
 }  # fmt: skip
 """A gate → the rule that nobody keeps without it."""
+PASSED = {
+    "site": "I5 site", "fleet": "I5 fleet", "boots_room": "I5 room", "boots_uplink": "I5 uplink",
+    "heavy_site": "I5 line", "starts": "I5 starts", "per_day": "I5 day",
+}  # fmt: skip
+"""A limit of `Rules` → the rule that counts what lies beyond it."""
 ENOUGH = 40
 WAY_THERE = timedelta(seconds=30)
 """From the plan over the bus to the device."""
@@ -44,6 +49,13 @@ def test_without_any_one_gate_something_goes_wrong(gate: str) -> None:
     missing = Missing(gates={name: one for name, one in GATES.items() if name != gate})
     found = (Days(seed, missing).run().oracle.by_rule() for seed in range(ENOUGH))
     assert any(BROKEN[gate] in broken for broken in found)
+
+
+@pytest.mark.parametrize("limit", PASSED)
+def test_without_any_one_limit_it_is_passed(limit: str) -> None:
+    missing = Missing(limits=frozenset({limit}))
+    found = (Days(seed, missing).run().oracle.by_rule() for seed in range(ENOUGH))
+    assert any(PASSED[limit] in broken for broken in found)
 
 
 def test_who_is_there_and_idle_is_reset_before_the_latest_start() -> None:

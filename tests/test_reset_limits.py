@@ -129,6 +129,26 @@ def test_the_tier_that_was_planned_goes_with_the_order(engine: Engine, now: date
     assert {order.steps["tier"] for order in others} == {"quick"}, "no time for more"
 
 
+@pytest.mark.parametrize("tries", [1, 3])
+def test_a_reset_whose_end_was_not_heard_keeps_its_place(
+    engine: Engine, now: datetime, tries: int
+) -> None:
+    recipe = {"tiers": TIERS, "steps": {"tier": "quick"}, "tries": tries}
+    furnish(engine, now, laptops=7, recipe=recipe)
+    add_course(engine, now + HOUR)
+    plan(engine, now, S)
+    lost, *others = claim(engine, now, S)
+    assert len(others) == 5
+    told = outcome(lost, Step.UNKNOWN, now + MINUTE, started_at=now, reason="interrupted")
+    say(engine, told, now + MINUTE)
+    for minute, begin in ((1, 0), (4, 0), (5, 1)):
+        plan(engine, now + minute * MINUTE, S)
+        found = claim(engine, now + minute * MINUTE, S)
+        assert len(found) == begin, "for five minutes it may be starting up, whoever hears of it"
+    again = {run.device_id: run for run in runs(engine)}[lost.device]
+    assert again.state in (RunState.UNKNOWN, RunState.PLANNED, RunState.ORDERED)
+
+
 def test_a_device_that_cannot_do_so_much_is_asked_for_less(engine: Engine, now: datetime) -> None:
     furnish(engine, now, laptops=1, recipe={"tiers": TIERS, "steps": {"tier": "quick"}})
     add_course(engine, now + HOUR)

@@ -73,7 +73,9 @@ def plan(session: Session, now: datetime, settings: Settings) -> None:
     world = loading.load(session, now, settings)
     actions = decide(now, world)
     changed = _sites_changed(session, actions)
-    if changed:  # first, so that nobody claims meanwhile
+    # First, so that nobody claims meanwhile, who would take the same rows in another order.
+    overrides.lock(session, before.keys())
+    if changed:
         overrides.new_plan(session, changed)
     _write(session, world, actions, now)
     _renew(session, before, changed)

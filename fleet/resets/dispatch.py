@@ -125,6 +125,7 @@ def _take(
                     ordered_at=now,
                     acted_at=None,
                     looked_at=None,
+                    busy_until=None,
                     deadline=deadline,
                     reason="",
                     detail="",

@@ -202,7 +202,7 @@ def _present(session: Session, rooms: Collection[str]) -> Counter[tuple[str, str
 
 
 def load_now(session: Session, now: datetime) -> Load:
-    """What is under way everywhere, and what began lately."""
+    """What is under way everywhere, or may be, for its end was not heard; and what began lately."""
     load = Load()
     uplink = aliased(Device)
     point = col(uplink.kind) == DeviceKind.ACCESS_POINT
@@ -213,6 +213,7 @@ def load_now(session: Session, now: datetime) -> Load:
             col(Room.site_id),
             case((point, col(uplink.id)), else_=None).label("uplink_id"),
             col(ResetRun.tier),
+            col(ResetRun.state),
             Recipe,
         )
         .select_from(ResetRun)
@@ -220,10 +221,12 @@ def load_now(session: Session, now: datetime) -> Load:
         .join(Room, col(Room.id) == col(Device.room_id))
         .join(Recipe, col(Recipe.id) == col(ResetRun.recipe_id))
         .outerjoin(uplink, col(uplink.id) == col(Device.uplink_id))
-        .where(col(ResetRun.state).in_(UNDER_WAY))
+        .where(or_(col(ResetRun.state).in_(UNDER_WAY), col(ResetRun.busy_until) > now))
     )
     for row in rows:
-        way = way_of(row.Recipe, row.tier)
+        # The tier of what waits may be another by now than the one that is perhaps still at work.
+        known = row.state in UNDER_WAY
+        way = way_of(row.Recipe, row.tier) if known else ways(row.Recipe)[-1]
         load.take(Seat(row.id, row.room_id, row.site_id, row.uplink_id, way), begins=False)
     load.begun = (
         session.scalar(

@@ -89,10 +89,11 @@ def _end(
         return
     earliest = None
     if outcome.step is Step.UNKNOWN and run.state is RunState.ORDERED:
-        # Its end was not heard, so perhaps it is still running: until its own watchdog ends it.
-        runtime = timedelta(seconds=_way_of(run, recipe).max_runtime_s)
-        told = outcome.started_at and outcome.started_at + runtime
-        earliest = told or run.deadline - ANSWER_MARGIN
+        # Its end was not heard, so perhaps it is still running: until its own watchdog ends it,
+        # and the device has come back.
+        length = _way_of(run, recipe).length
+        latest = run.deadline - ANSWER_MARGIN
+        earliest = min(outcome.started_at + length, latest) if outcome.started_at else latest
     final = {Step.REFUSED: RunState.EXPIRED, Step.UNKNOWN: RunState.UNKNOWN}
     retry(
         run,
@@ -115,7 +116,7 @@ def _judge_look(
     wrong = [each.fact for each in verify(recipe.expects, outcome.facts, outcome.order)]
     if newer and not wrong:
         move(run, RunState.VERIFIED, now)
-        run.acted_at, run.looked_at = max(acts), outcome.at
+        run.acted_at, run.looked_at, run.busy_until = max(acts), outcome.at, None
         run.evidence = evidence(outcome.facts)
         if _of_rest(run) or _prepares_nobody(session, run, now):
             _mark_touched(session, run)

@@ -101,7 +101,7 @@ def retry(
 
     `counts`: whether the attempt counts against the recipe's tries. A refusal does not, nor does a
     device that is away: nothing was touched, and asking again costs nothing. `earliest`: until
-    then the last attempt may still be at work on the device.
+    then the last attempt may still be at work on the device, and counts as under way.
     """
     run.failures += counts
     at = max(now + _pause(run, now, counts=counts), earliest or now)
@@ -110,6 +110,7 @@ def retry(
         run.next_try_at, run.deadline = at, run.not_after
     else:
         move(run, otherwise, now, reason=reason, detail=detail, step=step)
+    run.busy_until = earliest
 
 
 def _pause(run: ResetRun, now: datetime, *, counts: bool) -> timedelta:
