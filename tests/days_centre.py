@@ -168,7 +168,8 @@ class Centre:
             row = SimpleNamespace(
                 id=run.id, attempts=run.attempts, site_id=SITE, device_id=run.device_id,
                 room_id=one.due.room, not_before=run.not_before, not_after=run.not_after,
-                plan_rev=run.plan_rev, course_start=run.course_start, forced=False, over_all=False, title=None,
+                plan_rev=run.plan_rev, course_start=run.course_start, forced=False,
+                over_all=False, title=None,
             )  # fmt: skip
             order = make_order(row, one, [], now, S)  # type: ignore[arg-type]
             move(run, RunState.ORDERED, now)
