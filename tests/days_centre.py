@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 from agents.messages import Busy, Hold, Order, Outcome, Roster, Step, Target
 from fleet.resets import loading
-from fleet.resets.due import DAY, FRESH, STORM
+from fleet.resets.due import DAY, FRESH
 from fleet.resets.gates import GATES, Gate
 from fleet.resets.load import Load, Seat
 from fleet.resets.orders import make_order
@@ -19,6 +19,7 @@ from fleet.resets.planner import Add, Change, Close, Reopen, plan
 from fleet.resets.proof import verify
 from fleet.resets.runs import ANSWER_MARGIN, answer_due, look_due, move, retry
 from fleet.resets.starts import Due, decide
+from fleet.resets.storm import STORM
 from fleet.resets.ways import way_of, ways
 from fleet.resets.world import Ban, Known, Lesson, Machine, Place, Rules, World
 from fleet.settings import Settings

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import rule
 from sqlalchemy import Engine
 
-from agents.messages import Order
+from agents.messages import Order, Step
 from fleet import overrides, resets
 from fleet.settings import Settings
 from inventory import OverrideKind, ResetRun
 from inventory.db import session
-from tests.reset_world import GRACE, ROOMS, S, World, fill
+from tests.reset_world import GRACE, ROOMS, S, Sent, World, fill
 from tests.room import claim, runs
 
 
@@ -54,6 +54,7 @@ class SaidByHand(World):
         self.said: dict[int, Said] = {}
         self.started = self.now - timedelta(hours=1)
         self.begun: dict[str, datetime] = {}
+        self.refused: set[str] = set()
 
     def before_the_orders(self, chance: Random) -> None:
         if chance.random() < 0.3:
@@ -113,10 +114,19 @@ class SaidByHand(World):
         again = claim(self.engine, self.now, self.settings)
         assert not {order.device for order in found} & {order.device for order in again}
         found += again
-        self.begun |= {order.id.rpartition(".")[0]: self.now for order in found}
-        lately = [at for at in self.begun.values() if at > self.now - timedelta(minutes=5)]
-        assert len(lately) <= self.settings.reset_starts
+        self.begun |= {order.id: self.now for order in found}
+        lately = [
+            order
+            for order, at in self.begun.items()
+            if at > self.now - timedelta(minutes=5) and order not in self.refused
+        ]
+        assert len(lately) <= self.settings.reset_starts, "each attempt counts"
         return found
+
+    def carry_out(self, chance: Random, sent: Sent) -> None:
+        super().carry_out(chance, sent)
+        if self.back[-1].step is Step.REFUSED:
+            self.refused.add(self.back[-1].order)
 
     def nothing_speaks_against(self, order: Order, run: ResetRun) -> None:
         assert not [one for one in self.said.values() if one.forbids(order, run, self.now)]

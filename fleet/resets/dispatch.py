@@ -10,8 +10,8 @@ from sqlalchemy import Row, case, func, select, update
 from sqlmodel import Session, col
 
 from agents.messages import Order
-from fleet.resets import loading
-from fleet.resets.due import MOST, due_rows, dues, load_now, lock_sites, settled, touched
+from fleet.resets import loading, storm
+from fleet.resets.due import BY_PLAN, MOST, due_rows, dues, load_now, lock_sites, settled, touched
 from fleet.resets.gates import GATES, Gate
 from fleet.resets.orders import make_order
 from fleet.resets.runs import answer_due, check
@@ -76,6 +76,7 @@ def claim(
         if not one.code
     ]
     taken = _take(session, sendable, rows, now)
+    storm.count(session, now, sum(one.due.automatic and one.due.id in taken for one, _ in sendable))
     return [order for one, order in sendable if one.due.id in taken]
 
 
@@ -83,10 +84,17 @@ def give_back(session: Session, orders: Sequence[Order], now: datetime) -> None:
     """Plan again what was claimed but certainly never left: no device heard of it, so it is no
     attempt, and nobody need wait for an answer."""
     check(RunState.ORDERED, RunState.PLANNED)
+    mine = (
+        col(ResetRun.order_id).in_([order.id for order in orders]),
+        col(ResetRun.state) == RunState.ORDERED,
+    )
+    planned = select(col(ResetRun.ordered_at)).where(*mine, col(ResetRun.requested_by) == BY_PLAN)
+    for at, number in Counter(session.scalars(planned)).items():
+        if at is not None:
+            storm.take_back(session, at, number)
     session.execute(
         update(ResetRun)
-        .where(col(ResetRun.order_id).in_([order.id for order in orders]))
-        .where(col(ResetRun.state) == RunState.ORDERED)
+        .where(*mine)
         .values(
             state=RunState.PLANNED,
             attempts=col(ResetRun.attempts) - 1,

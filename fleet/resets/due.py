@@ -9,7 +9,7 @@ from sqlalchemy import Row, and_, case, func, or_, select
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col
 
-from fleet.resets import loading
+from fleet.resets import loading, storm
 from fleet.resets.load import Load, Seat
 from fleet.resets.starts import Due
 from fleet.resets.ways import counting_down, way_of, ways
@@ -36,7 +36,6 @@ UNDER_WAY = (RunState.ORDERED, RunState.ACTED)
 BY_PLAN = "plan"
 SETTLING = timedelta(minutes=2)
 """So long after a start nothing is sent to a site that has not reported yet."""
-STORM = timedelta(minutes=5)
 DAY = timedelta(days=1)
 FRESH = timedelta(minutes=3)
 """Who was signed in longer ago may be gone; the device itself looks once more."""
@@ -228,14 +227,7 @@ def load_now(session: Session, now: datetime) -> Load:
         known = row.state in UNDER_WAY
         way = way_of(row.Recipe, row.tier) if known else ways(row.Recipe)[-1]
         load.take(Seat(row.id, row.room_id, row.site_id, row.uplink_id, way), begins=False)
-    load.begun = (
-        session.scalar(
-            select(func.count()).where(
-                col(ResetRun.ordered_at) > now - STORM, col(ResetRun.requested_by) == BY_PLAN
-            )
-        )
-        or 0
-    )
+    load.begun = storm.begun(session, now)
     return load
 
 

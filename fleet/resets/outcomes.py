@@ -9,6 +9,7 @@ from sqlmodel import Session, col, select
 from agents.messages import Outcome, Step, Wake
 from fleet.evidence import ENDS, record
 from fleet.health.judging import lock_devices
+from fleet.resets import storm
 from fleet.resets.due import BY_PLAN
 from fleet.resets.proof import evidence, verify
 from fleet.resets.runs import ANSWER_MARGIN, look_due, move, move_all, prepared, retry
@@ -51,8 +52,10 @@ def apply_outcome(session: Session, outcome: Outcome, now: datetime) -> None:
         case Step.REFUSED if run.state is RunState.ORDERED:
             if outcome.reason == UNSUPPORTED:
                 run.tier_limit = simpler(recipe, run.tier) or run.tier
+            _give_place_back(session, run)
             _end(run, recipe, outcome, now, counts=False)
         case Step.FAILED if run.state is RunState.ORDERED and outcome.reason in UNTOUCHED:
+            _give_place_back(session, run)
             _end(run, recipe, outcome, now, counts=False)
         case Step.FAILED | Step.UNKNOWN if run.state in UNDER_WAY:
             _mark_touched(session, run)
@@ -66,6 +69,12 @@ def apply_outcome(session: Session, outcome: Outcome, now: datetime) -> None:
 
 def _way_of(run: ResetRun, recipe: Recipe) -> Way:
     return way_of(recipe, run.tier, countdown=run.countdown)
+
+
+def _give_place_back(session: Session, run: ResetRun) -> None:
+    """Nothing began: laptops that sleep must not keep those that are awake waiting."""
+    if run.requested_by == BY_PLAN and run.ordered_at is not None:
+        storm.take_back(session, run.ordered_at)
 
 
 def _count_wake(session: Session, run: ResetRun, wake: Wake) -> None:
