@@ -72,7 +72,9 @@ class Finding:
 
 def climb(opened: Session, now: datetime, settings: Settings, write: Writer) -> None:
     """Take every step of the ladder that is due."""
-    _drop(opened, ~_useful(_held()))
+    of_trouble = col(Notice.level).in_(list(AUDIENCES))
+    _drop(opened, of_trouble, ~_useful(_held(), _unrecovered()))
+    _drop(opened, col(Notice.level) == Level.RECOVERED, ~_useful(_held()))
     courses = opened.exec(
         select(Course)
         .where(timetable.waited_for(), Course.end > now)

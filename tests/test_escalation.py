@@ -183,6 +183,37 @@ def test_who_heard_of_no_trouble_hears_of_no_recovery(engine: Engine, now: datet
     assert [(each.level, each.state) for each in notices(engine)] == [("caretaker", "dropped")]
 
 
+def test_a_message_that_was_on_its_way_does_not_follow_the_recovery(
+    engine: Engine, now: datetime
+) -> None:
+    furnished(engine, now)
+    add_course(engine, now + 30 * MINUTE)
+    spoil(engine, "r1-l1")
+    step(engine, now)
+    (warning,) = notices(engine)
+    change(engine, type(warning), warning.id, state=NoticeState.SENDING)
+    mend(engine, "r1-l1")
+    step(engine, now + MINUTE)
+    change(engine, type(warning), warning.id, state=NoticeState.WAITING)  # it did not arrive
+    step(engine, now + 2 * MINUTE)
+    assert {each.level: each.state for each in notices(engine)} == {
+        "caretaker": "dropped", "recovered": "waiting"
+    }  # fmt: skip
+
+
+def test_what_is_told_of_an_incident_is_no_matter_of_courses(engine: Engine, now: datetime) -> None:
+    furnished(engine, now)
+    add_course(engine, now + 30 * MINUTE)
+    spoil(engine, "r1-l1")
+    step(engine, now)
+    (one,) = notices(engine)
+    fault = {"id": "fault", "bundle": "incident-1", "level": Level.FAULT}
+    with session(engine) as opened:
+        opened.add(type(one)(**(one.model_dump() | fault)))
+    step(engine, now + MINUTE)
+    assert {each.state for each in notices(engine)} == {"waiting"}
+
+
 def test_two_courses_of_a_room_are_one_message(engine: Engine, now: datetime) -> None:
     furnished(engine, now)
     for uid in "ab":
