@@ -18,6 +18,7 @@ from fleet import delivery, outbox
 from fleet.delivery import NotDelivered, Parcel, deliver
 from fleet.settings import Settings
 from inventory import Channel, Contact, Notice, NoticeState
+from inventory.db import session
 from tests.alarms import notices
 from tests.parts import need
 from tests.receivers import certificate, hook, mail_server
@@ -254,6 +255,20 @@ def test_one_that_hangs_does_not_keep_the_others_waiting(
         step(engine, now)
         assert outbox.send(engine, at(now), settings) == 1
         assert (len(bad.asked), len(good.asked)) == (1, 1)
+
+
+def test_a_mail_server_that_is_away_keeps_no_webhook_waiting(engine: Engine, now: datetime) -> None:
+    with hook() as server:
+        settings = Settings(webhook_networks=LOOPBACK)
+        written(engine, now, channel=Channel.WEBHOOK, address=server.url)
+        (one,) = notices(engine)
+        with session(engine) as opened:
+            for number in range(60):
+                mail = {"id": f"mail{number}", "bundle": f"mail{number}", "channel": Channel.MAIL}
+                earlier = {"contact_id": "office", "next_try_at": now - MINUTE}
+                opened.add(Notice(**(one.model_dump() | mail | earlier)))
+        assert outbox.send(engine, at(now), settings) == 1
+        assert len(server.asked) == 1
 
 
 def test_in_quiet_hours_it_waits(engine: Engine, now: datetime) -> None:
