@@ -21,6 +21,7 @@ from inventory.recipes import CANARY
 router = APIRouter(default_response_class=HTMLResponse)
 
 FOREVER = ""
+EVENING = 22
 HOURS = {"1": 1, "1.5": 1.5, "2": 2, "3": 3, "4": 4}
 UNTIL = [
     ("1", N_("eine Stunde")),
@@ -188,13 +189,20 @@ def offered(visitor: Visitor) -> list[tuple[str, Deed]]:
 def everywhere(
     request: Request, visitor: Visitor = Depends(signed_in), hinweis: str = ""
 ) -> HTMLResponse:
+    return _everywhere(request, visitor, hint=hinweis)
+
+
+def _everywhere(
+    request: Request, visitor: Visitor, hint: str = "", problem: str = ""
+) -> HTMLResponse:
     """All that holds, and the emergency stop."""
     now = request.app.state.clock()
     with reading(request.app.state.engine) as opened:
         said = _in_force(opened, now, visitor.sites)
     return page(
-        request, "overrides.html", visitor=visitor, hint=hinweis, said=said, stop=EVERYWHERE,
-        may_stop=visitor.can(Action.ADMIN), may_end=may_end(visitor, said),
+        request, "overrides.html", visitor=visitor, hint=hint, said=said, stop=EVERYWHERE,
+        choices=still_to_come(EVERYWHERE, now), may_stop=visitor.can(Action.ADMIN),
+        may_end=may_end(visitor, said), problem=problem, http_status=409 if problem else 200,
     )  # fmt: skip
 
 
@@ -224,7 +232,8 @@ def _asked(
         course = _course(opened, room, kurs) if name in OF_A_COURSE else None
     return page(
         request, "override.html", visitor=visitor, deed=deed, name=name, room=room, site=site,
-        course=course, problem=problem, left={}, http_status=409 if problem else 200,
+        course=course, choices=still_to_come(deed, request.app.state.clock()), problem=problem,
+        left={}, http_status=409 if problem else 200,
     )  # fmt: skip
 
 
@@ -305,17 +314,14 @@ def stop(
     if not visitor.can(Action.ADMIN):
         raise HTTPException(403)
     now = request.app.state.clock()
-    with session(request.app.state.engine) as opened:
-        until = moment_of(bis, now, EVERYWHERE)
-        overrides.say(
-            opened,
-            OverrideKind.PAUSE,
-            Scope(),
-            now,
-            visitor.account.name,
-            until=until,
-            reason=grund,
-        )
+    until, actor = moment_of(bis, now, EVERYWHERE), visitor.account.name
+    try:
+        with session(request.app.state.engine) as opened:
+            overrides.say(
+                opened, OverrideKind.PAUSE, Scope(), now, actor, until=until, reason=grund
+            )
+    except overrides.OverrideRefused as refused:
+        return _everywhere(request, visitor, problem=refusal(request, refused.code))
     return RedirectResponse("/eingreifen?hinweis=override_said", 303)
 
 
@@ -335,6 +341,12 @@ def take_back(
     return RedirectResponse(f"{back}?hinweis=override_ended", 303)
 
 
+def still_to_come(deed: Deed, now: datetime) -> list[tuple[str, str]]:
+    """The ends to choose from: at ten in the evening "this evening" is over."""
+    late = local(now).hour >= EVENING
+    return [each for each in deed.choices if not (late and each[0] == "evening")]
+
+
 def moment_of(said: str, now: datetime, deed: Deed) -> datetime | None:
     """The chosen end. A choice that was not offered is none: then the end is asked for."""
     if said not in {value for value, _ in deed.choices} or said == FOREVER:
@@ -343,7 +355,7 @@ def moment_of(said: str, now: datetime, deed: Deed) -> datetime | None:
         return now + timedelta(hours=HOURS[said])
     today = local(now)
     if said == "evening":
-        return today.replace(hour=22, minute=0, second=0, microsecond=0)
+        return today.replace(hour=EVENING, minute=0, second=0, microsecond=0)
     if said == "morning":
         tomorrow = today + timedelta(days=1)
         return tomorrow.replace(hour=7, minute=0, second=0, microsecond=0)

@@ -1,11 +1,12 @@
 """What is said by hand on the pages, by the API and in the shell: who may, and what follows."""
 
-from datetime import timedelta
+from datetime import UTC, timedelta
 
 import pytest
 from sqlmodel import col, select
 from typer.testing import CliRunner
 
+from dashboards.view import local
 from fleet import api, overrides
 from fleet.cli import main
 from inventory import Course, DeviceState, Override, OverrideKind, ResetRun
@@ -98,6 +99,18 @@ def test_only_the_region_stops_everything(house: House) -> None:
     page = house.browser("ida").get("/eingreifen").text
     assert "Fehler im Skript" in page
     assert "/aufheben" not in page, "only who may stop it may let it go on"
+
+
+@pytest.mark.parametrize(("hour", "offered"), [(21, True), (22, False), (23, False)])
+def test_this_evening_is_offered_while_it_is_still_to_come(
+    house: House, hour: int, *, offered: bool
+) -> None:
+    house.clock.now = local(house.clock.now).replace(hour=hour, minute=0).astimezone(UTC)
+    for name, path in (("anna", "/eingreifen"), ("ida", f"{ROOM}/eingreifen/pause")):
+        assert ("bis heute Abend" in house.browser(name).get(path).text) is offered
+    # A page that was opened at ten to ten: it is refused, and says why.
+    status = press(house, "anna", "/eingreifen/anhalten", bis="evening")
+    assert (status, len(said(house))) == ((303, 1) if offered else (409, 0))
 
 
 def test_the_same_by_the_api(house: House) -> None:
