@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Engine, update
-from sqlmodel import select
+from sqlmodel import col, select
 
 from agents.messages import Step
 from fleet import overrides, resets
@@ -24,6 +24,7 @@ from inventory import (
     Room,
     RunState,
     Service,
+    Site,
     Tally,
     Tier,
 )
@@ -225,6 +226,25 @@ def test_a_recipe_of_which_too_many_fail_stops_by_itself(
         end(engine, said[0].id or 0, now)
         plan(engine, now + MINUTE, S)
         assert len(claim(engine, now + MINUTE, S)) == 1, "what failed before counts no more"
+
+
+def test_what_one_site_stops_keeps_the_breaker_from_no_other(engine: Engine, now: datetime) -> None:
+    furnish(engine, now)
+    with session(engine) as opened:
+        opened.add(Site(id="south", name="South", municipality="Südtal"))
+        opened.flush()
+        scope = Scope(site="south", recipe="wipe")
+        mine = overrides.say(opened, OverrideKind.STOP, scope, now, "IT").id or 0
+    add_course(engine, now + HOUR)
+    fail(engine, now - HOUR, [BAD] * 4 + [GOOD] * 6)
+    end(engine, mine, now)  # what South takes back is no word about the others either
+    with session(engine) as opened:
+        overrides.say(opened, OverrideKind.STOP, scope, now, "IT")
+    plan(engine, now, S)
+    with reading(engine) as opened:
+        said = opened.exec(select(Override).where(col(Override.site_id).is_(None))).all()
+    assert [one.made_by for one in said] == ["raumwart"]
+    assert claim(engine, now, S) == []
 
 
 def test_one_device_is_not_reset_again_and_again(engine: Engine, now: datetime) -> None:

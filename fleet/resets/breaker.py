@@ -30,19 +30,23 @@ def stop_failing(session: Session, now: datetime) -> None:
     A person takes that back (or a reset by hand shows that it works, and then takes it back);
     from then on only newer resets count.
     """
-    stopped = {said.recipe_id for said in overrides.in_force(session, now, OverrideKind.STOP)}
     # A canary that fails is no reason to look away: only the next one can say that all is well.
-    for recipe in _used(session, now) - stopped - {CANARY}:
+    for recipe in _used(session, now) - _stopped(session, now) - {CANARY}:
         last = _last(session, recipe, now)
         failed = sum(state != RunState.VERIFIED for state in last)
         if len(last) == LAST and failed > MOST:
             # Of several processes one says it.
             session.exec(select(Recipe).where(Recipe.id == recipe).with_for_update()).one()
-            said = overrides.in_force(session, now, OverrideKind.STOP)
-            if recipe not in {one.recipe_id for one in said}:
+            if recipe not in _stopped(session, now):
                 why = f"{failed}/{LAST}"
                 scope = Scope(recipe=recipe)
                 overrides.say(session, OverrideKind.STOP, scope, now, BY, reason=why)
+
+
+def _stopped(session: Session, now: datetime) -> set[str | None]:
+    """The recipes stopped everywhere: what one site stops for itself is no word about others."""
+    said = overrides.in_force(session, now, OverrideKind.STOP)
+    return {one.recipe_id for one in said if one.site_id is None}
 
 
 def _used(session: Session, now: datetime) -> set[str]:
@@ -54,7 +58,9 @@ def _used(session: Session, now: datetime) -> set[str]:
 def _last(session: Session, recipe: str, now: datetime) -> list[str]:
     taken_back = session.exec(
         select(func.max(Override.ended_at)).where(
-            Override.kind == OverrideKind.STOP, col(Override.recipe_id) == recipe
+            Override.kind == OverrideKind.STOP,
+            col(Override.recipe_id) == recipe,
+            col(Override.site_id).is_(None),
         )
     ).one()
     ended = (
