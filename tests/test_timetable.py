@@ -122,6 +122,22 @@ def test_what_is_over_or_running_is_not_rewritten(
     assert sorted((c.start.day, c.start.hour) for c in held) == [(23, 5), (24, 6)]
 
 
+def test_an_event_dragged_to_another_day_is_followed_while_it_runs(
+    engine: Engine, server: Server, settings: Settings, now: datetime
+) -> None:
+    region(engine, server.url())
+    server.pages["/kurse.ics"] = (200, {}, ics("a 22 12"))
+    timetable.refresh(engine, settings, now - 19 * HOUR)
+    server.pages["/kurse.ics"] = (200, {}, ics("a 23 09"))
+    timetable.refresh(engine, settings, now)
+    longer = ics("a 23 09").replace(b"PT1H", b"PT3H")
+    server.pages["/kurse.ics"] = (200, {}, longer)
+    timetable.refresh(engine, settings, now + HOUR + timedelta(minutes=30))
+    with reading(engine) as opened:
+        held = opened.exec(select(Course).order_by(col(Course.start))).all()
+    assert [(c.start.day, c.start.hour, c.end.hour) for c in held] == [(22, 12, 13), (23, 9, 12)]
+
+
 def test_nothing_changed_costs_nothing_but_is_read_whole_once_a_day(
     engine: Engine, server: Server, settings: Settings, now: datetime
 ) -> None:

@@ -139,8 +139,10 @@ def _moved(held: dict[Key, Course], lessons: Sequence[Lesson], now: datetime) ->
 def _key(held: dict[Key, Course], told: Occurrence, now: datetime) -> Key:
     """Whose row it is. Somebody who drags last week's event to next week means another course."""
     course = held.get((told.uid, told.occurrence))
-    if course is not None and course.start <= now < told.start:
-        return told.uid, told.start.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    other = told.uid, told.start.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    dragged = course is not None and course.start <= now and course.start != told.start
+    if dragged and (now < told.start or other in held):  # also once that one has begun
+        return other
     return told.uid, told.occurrence
 
 
