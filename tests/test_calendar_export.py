@@ -81,6 +81,18 @@ def test_courses_and_their_reset_windows(anywhere: House) -> None:
     assert f"reset-{gone.id}@127.0.0.1" not in found
 
 
+def test_of_too_many_courses_those_to_come_are_told(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api.calendar, "MAX_COURSES", 3)
+    for hours in (-90, -60, -30):
+        a_course(house, "ahlendorf-1", "vorbei", hours)
+    coming = [a_course(house, "ahlendorf-1", "kommt", hours) for hours in (50, 60, 70)]
+    found = entries(house.browser("ida").get(f"{API}?room=ahlendorf-1").text)
+    assert f"course-{coming[0].id}@127.0.0.1" in found
+    assert "vorbei" not in {str(event["SUMMARY"]) for event in found.values()}
+
+
 def test_a_window_begins_after_the_course_before(house: House) -> None:
     first = a_course(house, "ahlendorf-1", "A", 50, minutes=60)
     second = a_course(house, "ahlendorf-1", "B", 51.5)

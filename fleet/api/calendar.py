@@ -136,7 +136,11 @@ def _courses(session: Session, rooms: Rooms, now: datetime) -> list[Course]:
         )
     )  # fmt: skip
     both = sorted([*used, *off], key=lambda course: (course.start, course.room_id, course.uid))
-    return both[:MAX_COURSES]
+    if len(both) <= MAX_COURSES:
+        return both
+    # What is to come goes before what is over, and what is near before what is far.
+    nearest = sorted(both, key=lambda course: (course.end <= now, abs(course.start - now)))
+    return sorted(nearest[:MAX_COURSES], key=lambda course: (course.start, course.room_id))
 
 
 def _windows(
