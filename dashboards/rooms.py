@@ -98,6 +98,7 @@ def _begun_not_ready(
         .where(
             ~exists().where(
                 col(recovered.course_id) == col(Course.id),
+                col(recovered.course_start) == col(Course.start),
                 col(recovered.level) == Level.RECOVERED,
             )
         )

@@ -1,7 +1,12 @@
 """What the pages show of a course that began in a room that was not ready."""
 
+from datetime import timedelta
+
+from sqlmodel import select
+
 from fleet import notify, readiness
 from fleet.settings import Settings
+from inventory import Alarm, Level
 from inventory.db import session
 from tests.alarms import spell_out
 from tests.room import heard
@@ -31,3 +36,13 @@ def test_a_course_that_begins_in_a_room_that_is_not_ready(house: House) -> None:
     house.clock.wait(minutes=90)
     tick(house)
     assert BANNER not in house.browser("ida").get("/").text
+
+
+def test_a_recovery_before_the_course_was_moved_hides_nothing(house: House) -> None:
+    house.clock.wait(minutes=23)
+    tick(house)
+    with session(house.engine) as opened:
+        alarm = opened.exec(select(Alarm).where(Alarm.level == Level.START)).one()
+        other = {"level": Level.RECOVERED, "course_start": alarm.course_start - timedelta(hours=1)}
+        opened.add(Alarm(**(alarm.model_dump(exclude={"id"}) | other)))
+    assert BANNER in house.browser("ida").get("/").text
