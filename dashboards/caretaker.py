@@ -116,17 +116,16 @@ def me_too(
         if not _ours(request, place[0], token):
             wrong = {"again": ERRORS["again"]}
             return _form_page(request, opened, place, wrong=wrong, status=422)
-        key = f"{report}|{limits.network(request)}"
-        if limits.me_too.allow(key, request.app.state.clock()):
-            opened.exec(
-                update(Report)
-                .where(
-                    col(Report.id) == report,
-                    col(Report.device_id) == place[0].id,
-                    col(Report.state) != ReportState.DONE,
-                )
-                .values(seconded=Report.seconded + 1)
-            )
+        here = (
+            col(Report.id) == report,
+            col(Report.device_id) == place[0].id,
+            col(Report.state) != ReportState.DONE,
+        )
+        # Only of what there is anything is remembered: whoever asks might invent names without end.
+        known = opened.exec(select(Report.id).where(*here)).first()
+        key = f"{known}|{limits.network(request)}"
+        if known and limits.me_too.allow(key, request.app.state.clock()):
+            opened.exec(update(Report).where(*here).values(seconded=Report.seconded + 1))
     return RedirectResponse(f"/m/{place[0].code}?hinweis=me_too", 303)
 
 

@@ -282,6 +282,15 @@ def test_me_too_needs_the_right_form_and_an_open_report(form: Form) -> None:
         assert opened.get_one(Report, "M-AHL01").seconded == 2
 
 
+def test_me_too_remembers_nothing_but_reports_that_there_are(form: Form) -> None:
+    visitor = form.visitor()
+    token = visitor.fields("ahlendorf1beamer1")["token"]
+    for number in range(20):
+        data = {"report": f"{number}" * 1000, "token": token}
+        visitor.browser.post("/m/ahlendorf1beamer1/auch", data=data)
+    assert len(repr(vars(form.app.state.limits.me_too))) < 1000
+
+
 @pytest.mark.parametrize("method", ["get", "post"])
 def test_an_unknown_code_says_what_to_do(form: Form, method: str) -> None:
     with session(form.engine) as opened:
