@@ -132,6 +132,15 @@ def test_too_large_is_refused_packed_or_not(server: Server) -> None:
     assert fetch(server.url("/small"), etag="", modified="", networks=LOOPBACK).body == b"small"
 
 
+def test_what_is_packed_and_cut_off_is_no_timetable(server: Server) -> None:
+    packed = gzip.compress(b"Datum;Von\n" + b"24.11.2026;09:00\n" * 500)
+    for body in (packed[:-8], packed[: len(packed) // 2]):
+        server.pages["/cut"] = (200, {"Content-Encoding": "gzip"}, body)
+        with pytest.raises(FetchFailed) as failed:
+            fetch(server.url("/cut"), etag="", modified="", networks=LOOPBACK)
+        assert failed.value.code == "not_a_calendar"
+
+
 @pytest.mark.parametrize("part", ["head", "body"])
 def test_a_server_that_drips_is_given_up(
     server: Server, monkeypatch: pytest.MonkeyPatch, part: str

@@ -241,11 +241,14 @@ async def _read(response: httpx.Response) -> bytes:
         raise FetchFailed("not_a_calendar", "packed in an unknown way")
     try:
         # Not httpx's own decoder: that one unpacks without a limit.
-        whole = zlib.decompressobj(wbits=47).decompress(bytes(body), MAX_BYTES + 1)
+        unpacker = zlib.decompressobj(wbits=47)
+        whole = unpacker.decompress(bytes(body), MAX_BYTES + 1)
     except zlib.error:
         raise FetchFailed("not_a_calendar", "broken packing") from None
     if len(whole) > MAX_BYTES:
         raise FetchFailed("too_large")
+    if not unpacker.eof or unpacker.unused_data:
+        raise FetchFailed("not_a_calendar", "the packing does not end where it should")
     return whole
 
 
