@@ -67,6 +67,8 @@ class Service:
     """None: the agents are where the devices are."""
     published: dict[str, roster.Published] = field(default_factory=dict)
     """Site → the roster that was last sent there."""
+    publishing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while rosters are read and sent: what was read earlier must not be sent later."""
     started: datetime | None = None
     """When this process began: whoever has not reported since is waited for a while."""
     ticked: dict[str, datetime] = field(default_factory=dict)
@@ -164,9 +166,10 @@ async def search_networks(service: Service) -> None:
 
 
 async def publish_rosters(service: Service) -> None:
-    await roster.publish_changed(
-        service.bus, service.engine, service.settings, service.clock(), service.published
-    )
+    async with service.publishing:
+        await roster.publish_changed(
+            service.bus, service.engine, service.settings, service.clock(), service.published
+        )
 
 
 async def keep_agents(service: Service) -> None:

@@ -1,6 +1,7 @@
 """Rosters: what an agent is told, and that it is told only when something changed."""
 
 import asyncio
+import threading
 from datetime import datetime, timedelta
 
 import pytest
@@ -9,7 +10,7 @@ from sqlmodel import col, delete
 
 from agents.bus import BadMessage, Bus, decode, open_bus
 from agents.messages import Roster
-from fleet import roster
+from fleet import jobs, roster
 from fleet.settings import Settings
 from inventory import AgentContact, Course, Device, Feed, Service, Site
 from inventory.db import reading, session
@@ -112,6 +113,35 @@ def test_the_revision_never_falls_back(engine: Engine, now: datetime) -> None:
         publish(engine, box, now, last)
     assert box.rosters[-2].revision == held + 1
     assert box.rosters[-1].revision == held + 2
+
+
+def test_a_roster_read_earlier_never_replaces_a_newer_one(engine: Engine, now: datetime) -> None:
+    """Two jobs of one process send rosters, and a thread that reads one may be slow."""
+    make_region(engine)
+    box, last = Mailbox(), dict[str, roster.Published]()
+    publish(engine, box, now, last)
+    read, go_on = threading.Event(), threading.Event()
+
+    def hold_up(*_: object) -> None:
+        if not read.is_set():
+            read.set()
+            go_on.wait(10)
+
+    async def both() -> None:
+        service = jobs.Service(engine, box, SETTINGS, lambda: now, published=last)  # type: ignore[arg-type]
+        slow = asyncio.create_task(jobs.publish_rosters(service))
+        await asyncio.to_thread(read.wait, 10)
+        with session(engine) as opened:
+            opened.get_one(Device, "laptop-2").address = "127.0.0.2"
+        fast = asyncio.create_task(jobs.publish_rosters(service))
+        await asyncio.wait([fast], timeout=0.5)
+        go_on.set()
+        await asyncio.gather(slow, fast)
+
+    event.listen(engine, "rollback", hold_up)  # how a transaction that only reads ends
+    asyncio.run(both())
+    newest = max((one for one in box.rosters if one.site == "south"), key=lambda one: one.revision)
+    assert newest.targets[0].address == "127.0.0.2"
 
 
 def test_a_site_that_is_gone_gets_an_empty_roster(engine: Engine, now: datetime) -> None:
