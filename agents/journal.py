@@ -1,10 +1,15 @@
 """What this agent has begun and answered, on disk, so that no order is ever run twice."""
 
+import logging
 import sqlite3
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from agents.messages import Order, Outcome, Step
+
+log = logging.getLogger(__name__)
 
 KEEP = timedelta(hours=48)
 """How long after its latest start an order is remembered; by then it is long dead."""
@@ -44,7 +49,7 @@ class Journal:
     def answers(self, order_id: str) -> list[Outcome]:
         """What was answered to this order, in the sequence in which it was."""
         rows = self._run("SELECT body FROM answer WHERE id = ? ORDER BY rowid", order_id)
-        return [Outcome.model_validate_json(body) for (body,) in rows]
+        return [outcome for (body,) in rows if (outcome := _outcome(body))]
 
     def note(self, outcome: Outcome, order: Order | None = None) -> None:
         """Remember this answer (to this order, if it is new) before it is sent or acted upon."""
@@ -74,7 +79,7 @@ class Journal:
             "SELECT site, body FROM answer JOIN known USING (id)"
             " WHERE sent = 0 ORDER BY answer.rowid"
         )
-        return [(site, Outcome.model_validate_json(body)) for site, body in rows]
+        return [(site, outcome) for site, body in rows if (outcome := _outcome(body))]
 
     def interrupted(self) -> list[tuple[str, str, str]]:
         """(order, site, device) of what was begun and never ended: the agent was killed."""
@@ -97,6 +102,15 @@ class Journal:
             return self._db.execute(sql, values).fetchall()
         except sqlite3.Error as error:
             raise JournalBroken(str(error)) from None
+
+
+def _outcome(body: str) -> Outcome | None:
+    """None for what another version of this agent, or a failing disk, has written."""
+    try:
+        return Outcome.model_validate_json(body)
+    except ValidationError as error:
+        log.error("an answer in the journal cannot be read: %s", error.errors()[0]["msg"])
+        return None
 
 
 def _text(moment: datetime) -> str:

@@ -80,11 +80,15 @@ class Worker:
         """After a start: what was begun and never ended is unknown; send what was not yet sent."""
         if not self._journal:
             return
-        for order, _site, device in self._journal.interrupted():
-            log.warning("%s: order %s was interrupted", device, order)
-            self._journal.note(self._interrupted(order, device))
-        for site, outcome in self._journal.unsent():
-            self._answer(site, outcome)
+        try:
+            for order, site, device in self._journal.interrupted():
+                log.warning("%s: order %s was interrupted", device, order)
+                self._answer(site, outcome := self._interrupted(order, device))
+                self._journal.note(outcome)
+            for site, outcome in self._journal.unsent():
+                self._answer(site, outcome)
+        except JournalBroken as broken:  # orders are refused until it can be written again
+            log.error("what was done before the start cannot be told in full: %s", broken)
 
     async def handle(self, order: Order, ack: Callable[[], Awaitable[None]]) -> None:
         """Carry one order out, or say why not; acknowledge it once the journal has it."""
@@ -103,10 +107,12 @@ class Worker:
     async def _decide(self, order: Order, ack: Callable[[], Awaitable[None]]) -> None:
         if not self._journal:
             raise JournalBroken("it could not be opened")
-        self._journal.forget(self._clock.now())
-        if self._journal.knows(order.id):
+        if self._journal.knows(order.id):  # told also while nothing can be written
             self._repeat(order, self._journal)
-        elif list(self._active.values()).count(order.device) > 1:
+            await ack()
+            return
+        self._journal.forget(self._clock.now())
+        if list(self._active.values()).count(order.device) > 1:
             self._say(order, Step.REFUSED, reason="busy")
         elif reason := self._refusal(order):
             self._say(order, Step.REFUSED, reason=reason)
@@ -125,7 +131,10 @@ class Worker:
 
     def _repeat(self, order: Order, journal: Journal) -> None:
         answers = journal.answers(order.id)
-        if answers[-1].step in (Step.ACCEPTED, Step.ACTED):  # its end could not be written
+        if not answers or answers[-1].step in (
+            Step.ACCEPTED,
+            Step.ACTED,
+        ):  # its end could not be written
             answers.append(self._interrupted(order.id, order.device))
         for outcome in answers:
             self._answer(order.site, outcome)

@@ -253,6 +253,52 @@ async def test_a_journal_that_cannot_be_written_means_no_reset(bench: Bench) -> 
     assert bench.device.resets == []
 
 
+def full(bench: Bench) -> None:
+    """From now on the journal takes nothing more, as on a full disk."""
+    other = sqlite3.connect(bench.folder / "orders.db", isolation_level=None)
+    for table, what in (("answer", "INSERT"), ("answer", "DELETE"), ("known", "DELETE")):
+        refuse = "BEGIN SELECT RAISE(ABORT, 'the disk is full'); END"
+        other.execute(f"CREATE TRIGGER {table}{what} BEFORE {what} ON {table} {refuse}")
+    other.execute("INSERT INTO known VALUES ('0.1', 's', 'd', '2000')")
+    other.close()
+
+
+@on_bench
+async def test_what_was_done_is_not_called_refused_because_the_disk_is_full(bench: Bench) -> None:
+    await bench.send(an_order())
+    full(bench)
+    bench.answers.clear()
+    await bench.send(an_order())
+    assert bench.steps == [("accepted", ""), ("acted", ""), ("looked", "")]
+    await bench.send(an_order(id="8.1"))
+    assert bench.steps[-1] == ("refused", "no_journal")
+    assert bench.device.resets == ["7.1"]
+
+
+@on_bench
+async def test_an_agent_killed_in_the_middle_starts_again_on_a_full_disk(bench: Bench) -> None:
+    bench.device.gate.clear()
+    bench.send(an_order())
+    await bench.device.began.wait()
+    await bench.crash()
+    full(bench)
+    bench.answers.clear()
+    bench.start()
+    assert bench.steps[0] == ("unknown", "interrupted")
+
+
+@on_bench
+async def test_an_answer_of_another_version_stops_no_agent(bench: Bench) -> None:
+    await bench.send(an_order())
+    await bench.crash()
+    other = sqlite3.connect(bench.folder / "orders.db", isolation_level=None)
+    other.execute("UPDATE answer SET body = replace(body, 'looked', 'admired')")
+    other.close()
+    bench.answers.clear()
+    bench.start()
+    assert bench.steps == [("accepted", ""), ("acted", "")]
+
+
 def test_an_agent_without_a_journal_refuses_everything() -> None:
     async def run() -> None:
         answers: list[Outcome] = []
