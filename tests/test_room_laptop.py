@@ -207,7 +207,11 @@ def test_a_reset_that_fails_keeps_the_guest_out_until_one_succeeds(
     assert caught.value.step == "residue"
     assert world.sh("su -s /bin/sh kurs -c true; echo $?").strip() != "0"
     assert agent.look(an_order("01J.3"))["reset_id"] != "01J.3"
-    world.sh("umount /tmp/held")
+    world.sh("umount /tmp/held; printf abort > /var/lib/raumwart/runs/01Jback.1.fate")
+    with pytest.raises(Refused) as taken_back:
+        agent.act(an_order("01Jback.1"))
+    assert taken_back.value.reason == "aborted"
+    assert world.sh("su -s /bin/sh kurs -c true; echo $?").strip() != "0", "still with traces"
     agent.act(an_order("01J.4"))
     assert world.sh("su -s /bin/sh kurs -c true; echo $?").strip() == "0"
 

@@ -11,14 +11,14 @@ import ctypes
 import os
 import sqlite3
 import uuid
-from typing import Any, Callable, Dict, Iterator, List, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 import room_residue
 from room_keys import add_key
 from room_machine import Machine
 from room_programs import find, run
 from room_state import Config
-from room_tree import CREATE, hash_tree, open_folder, read_file
+from room_tree import CREATE, TooBig, hash_tree, open_folder, read_file
 
 MARKER = "raumwart-canary"
 CONTENT = b"a guest's words\n"
@@ -40,7 +40,8 @@ def plant(config: Config, machine: Machine) -> Dict[str, Any]:
     planted |= {place for place, done in _by_system(config, machine) if done}
     after = room_residue.count(config, machine)
     unseen = [place for place in planted if after.get(place, 0) <= before.get(place, 0)]
-    unseen += ["home"] if _home_hash(config) == home else []
+    now = _home_hash(config)
+    unseen += ["home"] if now == home and now is not None else []
     return {
         "canary_planted": len(planted) + 1,
         "canary_unseen": len(unseen),
@@ -81,13 +82,16 @@ def _set_up_victim(config: Config) -> None:
         os.close(folder)
 
 
-def _home_hash(config: Config) -> str:
+def _home_hash(config: Config) -> Optional[str]:
+    """None: there is more than a prepared home can hold, which the look takes for dirty."""
     try:
         folder = open_folder(config.home)
     except OSError:
         return ""
     try:
         return hash_tree(folder, config.uid)
+    except (OSError, TooBig):
+        return None
     finally:
         os.close(folder)
 

@@ -88,6 +88,11 @@ class Machine:
     def unlock(self) -> None:
         self._expire("")
 
+    def locked(self) -> bool:
+        """Whether a reset that failed keeps the guest out."""
+        entry = (run("getent", "shadow", self._config.guest) or "").strip().split(":")
+        return len(entry) == 9 and entry[7] == "1"
+
     def close_screen(self) -> None:
         """Nobody meets a sign-in that does not work. A mark tells that it was us."""
         if not os.path.isdir("/run/systemd/system"):
@@ -278,6 +283,9 @@ class SimulatedMachine(Machine):
 
     def unlock(self) -> None:
         pass
+
+    def locked(self) -> bool:
+        return False
 
     def end_sessions(self) -> None:
         known = self._read()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from typing import Any, Callable, Dict, Iterator, Optional
@@ -11,12 +13,14 @@ from room_events import Emit, Events, follow, forget_old, run_file
 from room_gates import Job, Refusal, check, parse_job
 from room_machine import machine_for
 from room_residue import empty_trash, in_trash
-from room_run import Run, fate, spoil
-from room_state import Config, Journal, Lock
+from room_run import Run, fate, let_in_again, spoil
+from room_state import Config, Journal, Lock, write_json
 from room_system import idle_priority
 
 TAKE_S = 5.0
 LET_GO_S = 1.0
+BOOT_S = 840.0
+"""Less than raumwart-resume.service gets: what it would be killed in must not begin (updates)."""
 AFTERWARDS_S = 900.0
 """How long a reset that has told its end may go on emptying the trash."""
 
@@ -65,7 +69,7 @@ def _begin(
     events = Events(config, job.reset_id)
     if known is None:
         events.clear()
-        run_file(config, job.reset_id, "job").write_text(text, encoding="utf-8")
+        write_json(run_file(config, job.reset_id, "job"), json.loads(text))
         journal.note(job.reset_id, started_at=_now().isoformat())
         forget_old(config, list(journal.runs))
     if room_launch.by_systemd():
@@ -85,19 +89,25 @@ def _begin(
 
 def work(config: Config, reset_id: str, *, booted: bool = False) -> Optional[Dict[str, Any]]:
     """What systemd's unit does: the order that lies ready, in this process."""
-    job = parse_job(run_file(config, reset_id, "job").read_text(encoding="utf-8"))
     with _lock(config) as lock:
         if not lock.take_within(TAKE_S, reset_id):
             return None
         known = Journal(config).find(reset_id)
         if known is None or known["phase"] not in ("running", "restarting"):
             return None
+        try:
+            job = parse_job(run_file(config, reset_id, "job").read_text(encoding="utf-8"))
+        except (OSError, ValueError, Refusal):
+            machine_for(config).open_screen()
+            return spoil(config, reset_id, "bad_job", "it cannot be read any more", result="failed")
         if booted and fate(config, reset_id) != "commit" and _now() > job.not_after:
             end = spoil(config, reset_id, "expired", "restarted before anything was touched")
-            machine_for(config).unlock()
+            let_in_again(Journal(config), machine_for(config), reset_id)
             return end
-        # At boot people wait for the screen; the next reset empties what is left.
-        return _perform(config, job, lock, 0.0 if booted else AFTERWARDS_S)
+        if booted:
+            # People wait for the screen; the next reset empties what is left.
+            return _perform(config, job, lock, 0.0, BOOT_S)
+        return _perform(config, job, lock, AFTERWARDS_S)
 
 
 def resume(config: Config) -> int:
@@ -116,9 +126,11 @@ def abort(config: Config, reset_id: str) -> Dict[str, Any]:
     return {"v": 1, "reset_id": reset_id, "aborted": aborted}
 
 
-def _perform(config: Config, job: Job, lock: Lock, afterwards_s: float) -> Optional[Dict[str, Any]]:
+def _perform(
+    config: Config, job: Job, lock: Lock, afterwards_s: float, most_s: float = math.inf
+) -> Optional[Dict[str, Any]]:
     events = Events(config, job.reset_id)
-    end = Run(config, machine_for(config), Journal(config), job, events).perform()
+    end = Run(config, machine_for(config), Journal(config), job, events, most_s).perform()
     rest = in_trash(config) if end else []
     lock.release()  # the next order need not wait until this process and its watchdog are gone
     if rest and afterwards_s:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import stat
@@ -19,7 +20,7 @@ from room_machine import Machine, StillThere
 from room_settings import ensure_settings, set_alarm
 from room_state import Config, Journal
 from room_system import idle_priority
-from room_tree import copy_tree, exchange, hash_tree, open_folder
+from room_tree import TooBig, copy_tree, exchange, hash_tree, open_folder
 
 QUICK = (
     "prepare", "lock", "sessions", "unmount", "prints", "network", "home", "residue", "settings",
@@ -67,6 +68,12 @@ def fate(config: Config, reset_id: str, wish: str = "") -> str:
         return ""
 
 
+def let_in_again(journal: Journal, machine: Machine, reset_id: str) -> None:
+    """After a reset that touched nothing, unless an earlier one had left the account locked."""
+    if (journal.find(reset_id) or {}).get("kept_out") is False:
+        machine.unlock()
+
+
 def spoil(
     config: Config, reset_id: str, reason: str, detail: str, result: str = "refused"
 ) -> Dict[str, Any]:
@@ -82,14 +89,22 @@ def spoil(
 
 class Run:
     def __init__(
-        self, config: Config, machine: Machine, journal: Journal, job: Job, emit: Emit
+        self,
+        config: Config,
+        machine: Machine,
+        journal: Journal,
+        job: Job,
+        emit: Emit,
+        most_s: float = math.inf,
     ) -> None:
+        """`most_s`: so long at most, whatever the job allows."""
         self._config, self._machine, self._journal = config, machine, journal
         self._job, self._emit = job, emit
         self._new = os.path.join(config.trash, job.reset_id + ".new")
         self._known = journal.find(job.reset_id) or {}
         self._began = time.monotonic()
-        self._limit = float(job.max_runtime_s)
+        self._most_s = most_s
+        self._limit = min(job.max_runtime_s, most_s)
         self._evidence: Dict[str, Any] = {}
 
     def perform(self) -> Optional[Dict[str, Any]]:
@@ -110,7 +125,7 @@ class Run:
             reason = "too_long" if isinstance(problem, TooLong) else "step_failed"
             end.update(result="failed", reason=reason, step=name, detail=str(problem)[:200])
         except Aborted as ended:
-            self._machine.unlock()
+            let_in_again(self._journal, self._machine, reset_id)
             end.update(result="refused", reason=str(ended) or "aborted", step=name)
         except Restarting:
             return None  # the screen comes back with the system
@@ -120,18 +135,23 @@ class Run:
         self._machine.open_screen()
         end["evidence"] = dict(evidence, ms=_since(self._began))
         phase = "done" if end["result"] == "ok" else "failed"
-        self._journal.note(reset_id, phase=phase, finished_at=_now().isoformat(), end=end)
+        # Who signs in while the trash is emptied has signed in after the reset.
+        finished_at = self._known.get("opened_at", _now().isoformat())
+        self._journal.note(reset_id, phase=phase, finished_at=finished_at, end=end)
         self._emit(end)
         return end
 
     def _names(self) -> List[str]:
-        """The steps that are still to be done: all, or those after the restart."""
+        """The steps that are still to be done: all, or those after the restart, or after people
+        were let in again: what they have left since is theirs."""
         names = [*(["canary"] if self._job.canary else []), *TIERS[self._job.tier]]
         if self._job.countdown_s:
             names.insert(names.index("lock"), "countdown")
+        if "opened_at" in self._known:
+            return names[names.index("unlock") :]
         before = self._known.get("restart_from")
         if before and before != self._machine.boot_id():
-            self._limit = max(LEFT_AFTER_RESTART_S, self._left_s())
+            self._limit = min(max(LEFT_AFTER_RESTART_S, self._left_s()), self._most_s)
             return names[names.index("restart") + 1 :]
         return names
 
@@ -147,7 +167,7 @@ class Run:
         self._evidence = evidence
         try:
             found = step()
-        except (OSError, StillThere) as error:
+        except (OSError, StillThere, TooBig) as error:
             # An error's number, never its text: it may hold the name of a guest's file.
             code = getattr(error, "errno", None)
             detail = os.strerror(code) if code else str(error)
@@ -155,6 +175,10 @@ class Run:
             raise StepFailed(detail) from None
         self._emit(dict(about, status="ok", ms=_since(began), d=found))
         return found
+
+    def _note(self, **values: Any) -> None:
+        self._journal.note(self._job.reset_id, **values)
+        self._known.update(values)
 
     def _canary(self) -> Dict[str, Any]:
         """Leave the traces of a guest, to see whether this reset finds and removes them."""
@@ -209,6 +233,9 @@ class Run:
 
     def _lock(self) -> Dict[str, Any]:
         self._stop_if_taken_back()
+        if "kept_out" not in self._known:
+            # By a reset that failed: then only one that succeeds may open it.
+            self._note(kept_out=self._machine.locked())
         self._machine.lock()
         return {}
 
@@ -300,6 +327,8 @@ class Run:
         return self._residue()
 
     def _unlock(self) -> Dict[str, Any]:
+        if "opened_at" not in self._known:
+            self._note(opened_at=_now().isoformat(), evidence=self._evidence)
         self._machine.unlock()
         return {}
 

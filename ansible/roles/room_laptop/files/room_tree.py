@@ -168,7 +168,7 @@ def hash_tree(folder: int, owner: Optional[int]) -> str:
     for line, content in _describe(folder, owner, "", 0):
         entries, size = entries + 1, size + content
         if entries > MAX_ENTRIES or size > MAX_BYTES:
-            raise TooBig
+            raise TooBig("more than a prepared home can hold")
         total.update(line)
     return total.hexdigest()
 
@@ -178,7 +178,7 @@ def _describe(
 ) -> Iterator[Tuple[bytes, int]]:
     """One line and the number of content bytes for each entry, in a fixed order."""
     if depth > MAX_DEPTH:
-        raise TooBig
+        raise TooBig("folders too deep for a prepared home")
     here = os.fstat(folder)
     yield _line(path or ".", "folder", here, owner, ""), 0
     for name in sorted(os.listdir(folder)):
