@@ -140,5 +140,6 @@ def _check_means(job: Job, config: Config) -> None:
     if charge is not None and charge < LEAST_CHARGE and not plugged:
         raise Refusal("no_power")
     disk = os.statvfs(config.state)
-    if disk.f_bavail * disk.f_frsize < config.space_bytes * (1 if job.tier == "quick" else 4):
+    # What is kept free for root counts: a guest who filled the disk cannot keep it from a reset.
+    if disk.f_bfree * disk.f_frsize < config.space_bytes * (1 if job.tier == "quick" else 4):
         raise Refusal("no_space")

@@ -19,6 +19,8 @@ from room_system import idle_priority
 
 TAKE_S = 5.0
 LET_GO_S = 1.0
+SPACE_S = 15.0
+"""So long an order for which there is no space may wait for the trash to be emptied."""
 BOOT_S = 840.0
 """Less than raumwart-resume.service gets: what it would be killed in must not begin (updates)."""
 AFTERWARDS_S = 900.0
@@ -54,7 +56,7 @@ def _begin(
     if known and known["phase"] not in ("running", "restarting"):
         return dict(known["end"], repeated=True)
     try:
-        check(job, config, machine_for(config), _now())
+        _check(config, job)
     except Refusal as refusal:
         if known is None or fate(config, job.reset_id) != "commit":
             return _refusal(job.reset_id, refusal)
@@ -85,6 +87,18 @@ def _begin(
         lambda: _was_killed(config, job.reset_id),
     )
     return None
+
+
+def _check(config: Config, job: Job) -> None:
+    """Raises Refusal. What earlier resets took away may be what there is no space for."""
+    machine = machine_for(config)
+    try:
+        check(job, config, machine, _now())
+    except Refusal as refusal:
+        if refusal.reason != "no_space" or not in_trash(config):
+            raise
+        empty_trash(config, in_trash(config), SPACE_S)
+        check(job, config, machine, _now())
 
 
 def work(config: Config, reset_id: str, *, booted: bool = False) -> Optional[Dict[str, Any]]:
