@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.parts import need
-from tests.reset_machine import FILES, Machine, a_job
+from tests.reset_machine import FILES, PYTHON, Machine, a_job
 
 
 @pytest.fixture
@@ -224,3 +224,29 @@ def test_dispatch_checks_once_more(first: bytes) -> None:
     )
     assert json.loads(done.stdout)["reason"] == "bad_request"
     assert done.returncode == 64
+
+
+UNDECIDED = """
+import os, sys
+sys.path.insert(0, sys.argv[1])
+from room_run import fate
+from room_state import Config
+config = Config(guest="kurs", uid=1, gid=1, home="/h", skeletons="/s", trash="/t",
+                state=sys.argv[2])
+reader, writer = os.pipe()
+child = os.fork()
+wish = "commit" if child else "abort"
+mine = "".join(fate(config, f"01J.{n}", wish)[0] for n in range(500))
+if not child:
+    os.write(writer, mine.encode())
+    os._exit(0)
+os.waitpid(child, 0)
+print(mine == os.read(reader, 10_000).decode())
+"""
+
+
+def test_an_order_taken_back_at_the_last_moment_has_one_fate(tmp_path: Path) -> None:
+    """Who takes it back, and the reset that goes on, must be told the same."""
+    (tmp_path / "runs").mkdir()
+    words = [PYTHON, "-Bc", UNDECIDED, str(FILES), str(tmp_path)]
+    assert subprocess.run(words, capture_output=True, check=True).stdout == b"True\n"

@@ -7,7 +7,7 @@ import os
 import signal
 import stat
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from typing import Any, Callable, Dict, Iterator, List, Optional
 
@@ -18,7 +18,7 @@ from room_gates import Job
 from room_launch import TooLong
 from room_machine import Machine, StillThere
 from room_settings import ensure_settings, set_alarm
-from room_state import Config, Journal
+from room_state import Config, Journal, write_json
 from room_system import idle_priority
 from room_tree import TooBig, copy_tree, exchange, hash_tree, open_folder
 
@@ -53,17 +53,14 @@ class Restarting(BaseException):
 def fate(config: Config, reset_id: str, wish: str = "") -> str:
     """What was decided first of an order: `commit` (it goes on) or `abort`. Empty: nothing yet."""
     path = run_file(config, reset_id, "fate")
-    if wish:
-        try:
-            file = os.open(str(path), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        except FileExistsError:
-            pass
-        else:
-            os.write(file, wish.encode("ascii"))
-            os.fsync(file)
-            os.close(file)
+    if wish and not path.exists():
+        mine = path.with_suffix(f".{os.getpid()}")
+        write_json(mine, wish)
+        with suppress(FileExistsError):
+            os.link(str(mine), str(path))  # whole, or not at all: somebody else may look just now
+        mine.unlink()
     try:
-        return path.read_text(encoding="ascii") or "commit"
+        return "abort" if "abort" in path.read_text(encoding="ascii") else "commit"
     except FileNotFoundError:
         return ""
 
