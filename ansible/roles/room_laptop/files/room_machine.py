@@ -14,7 +14,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 import room_named
 import room_network
 import room_warning
-from room_keys import clear_keys, count_keys
+from room_keys import clear_keys, count_keys, make_rings
 from room_mounts import guest_mounts, unmount
 from room_processes import count_processes, in_child, signal_all
 from room_programs import run
@@ -31,6 +31,8 @@ from room_system import boot_id, install_updates, restart_needed
 
 QUIT_S = 2.0
 KILL_S = 10.0
+COLLECT_S = 2.0
+"""So long the kernel may take to collect keys that were given up."""
 SCREEN = "display-manager"
 IPC = {"shm": ("shmid", "-m"), "sem": ("semid", "-s"), "msg": ("msqid", "-q")}
 
@@ -184,11 +186,15 @@ class Machine:
         counts = {
             "ipc": len(ipc_of(self._config.uid)),
             "print": len(jobs.splitlines()),
-            "keys": count_keys(self._config.uid) or 0,
+            "keys": self._count_keys(),
         }
         for place, found in self._count_kept().items():
             counts[place] = counts.get(place, 0) + found
         return counts
+
+    def _count_keys(self) -> int:
+        self.as_guest(make_rings)
+        return count_keys(self._config.uid) or 0
 
     def _count_kept(self) -> Dict[str, int]:
         """What the system's own files say of the guest."""
@@ -214,6 +220,9 @@ class Machine:
         for kind, number in found:
             run("ipcrm", IPC[kind][1], number)
         self.as_guest(clear_keys)
+        until = time.monotonic() + COLLECT_S
+        while self._count_keys() and time.monotonic() < until:
+            time.sleep(0.02)
         removed = len(found)
         for patterns in self._config.named.values():
             removed += room_named.remove_named(self._config, patterns)
