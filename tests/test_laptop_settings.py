@@ -112,7 +112,7 @@ def test_a_reset_begins_only_with_room_on_the_disk(
     """Others write to this disk meanwhile: the shares are far from the borders."""
 
     disk = os.statvfs(machine.folder)
-    machine.configure(space_bytes=int(disk.f_bavail * disk.f_frsize * share))
+    machine.configure(space_bytes=int(disk.f_bfree * disk.f_frsize * share))
     _refused_or_done(machine, reason, tier=tier)
 
 
