@@ -16,7 +16,8 @@ sys.path.insert(0, {folder!r})
 from room_machine import Machine
 from room_state import Config
 machine = Machine(Config(guest="kurs", uid={uid}, gid={uid}, home="/home/kurs",
-                         skeletons="/opt/s", trash="/home/.t", state="/opt"))
+                         skeletons="/opt/s", trash="/home/.t", state="/opt",
+                         places={{"place": ["/opt/place"]}}))
 print({what})
 """
 IGNORE = (
@@ -34,6 +35,17 @@ HIDING = {
     + "ctypes.CDLL(None).prctl(15, b'\\rState:\\tZ')\n"
     + WAIT,
 }
+IN_A_CONTAINER = (
+    IGNORE
+    + """
+libc = ctypes.CDLL(None)
+libc.unshare(0x10000000)  # CLONE_NEWUSER; the numbers in it are written from outside
+print('ready', flush=True)
+while libc.setresuid(7, 7, 7):
+    time.sleep(0.02)
+time.sleep(600)
+"""
+)
 STOPS_OTHERS = (
     IGNORE
     + """
@@ -88,3 +100,17 @@ def test_one_who_stops_others_stops_no_reset(machine: Machine) -> None:
     told(machine, "[machine._signal(15) for _ in range(200)]")  # it hears none of them
     assert told(machine, "machine.count_processes()") == "1"
     assert told(machine, "machine.end_sessions()") == "None"
+
+
+def test_what_runs_or_lies_under_a_number_of_its_containers_is_the_guests(machine: Machine) -> None:
+    machine.sh("echo kurs:100000:65536 > /etc/subuid; mkdir -p /opt/place")
+    begin(machine, IN_A_CONTAINER)
+    machine.sh(
+        f"pid=$(pgrep -n -u {GUEST} python3); echo '0 {GUEST} 1\n1 100000 65536' > /proc/$pid/uid_map;"
+        " timeout 20 sh -c 'until pgrep -U 100006; do sleep 0.02; done'; install -o 100006 /dev/null /opt/place/x"
+    )
+    assert told(machine, "machine.count_processes()") == "1"
+    assert told(machine, "machine.end_sessions()") == "None"
+    assert machine.sh("ps -o stat= -u 100006 | grep -v Z || true") == ""
+    counted = "__import__('room_residue').count(machine._config, machine)['place']"
+    assert told(machine, counted) == "1"

@@ -26,7 +26,7 @@ from room_sessions import (
     recorded_logins,
     terminal_sessions,
 )
-from room_state import Config, moment, write_json
+from room_state import Config, guest_ids, moment, write_json
 from room_system import boot_id, install_updates, restart_needed
 
 QUIT_S = 2.0
@@ -172,7 +172,7 @@ class Machine:
         os.setresuid(self._config.uid, self._config.uid, self._config.uid)
 
     def count_processes(self) -> int:
-        return count_processes(self._config.uid)
+        return count_processes(guest_ids(self._config))
 
     def unmount(self) -> Dict[str, int]:
         return unmount(self._config)

@@ -7,7 +7,7 @@ import re
 import signal
 import time
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, List
 
 CHILD_S = 60.0
 """So long may anything take that is done with the guest's rights."""
@@ -19,8 +19,8 @@ STATUS = re.compile(
 )
 
 
-def count_processes(uid: int) -> int:
-    """Those that run as this user, without those that only wait to be collected."""
+def count_processes(ids: List[range]) -> int:
+    """Those that run as one of these users, without those that only wait to be collected."""
     found = 0
     for folder in Path("/proc").iterdir():
         if not folder.name.isdigit():
@@ -30,7 +30,8 @@ def count_processes(uid: int) -> int:
             about = STATUS.search((folder / "status").read_bytes())
         except OSError:
             continue
-        if about and str(uid).encode() in about.group("uid", "euid"):
+        owners = [int(number) for number in about.group("uid", "euid")] if about else []
+        if about and any(owner in numbers for numbers in ids for owner in owners):
             # One whose first thread has ended looks dead while the others go on.
             dead = about.group("state") in b"ZX" and int(about.group("threads")) < 2
             found += not dead

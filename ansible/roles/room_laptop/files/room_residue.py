@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import Dict, Iterator, List, Sequence, Tuple
 
 from room_machine import Machine
-from room_state import Config
+from room_state import Config, guest_ids
 from room_system import identity, local_roots
 from room_tree import open_folder, remove
 
@@ -26,7 +26,7 @@ HIDDEN = (errno.EACCES, errno.ENOTCONN)
 def count(config: Config, machine: Machine) -> Dict[str, int]:
     """Place → number of traces. A place that cannot be read counts as one trace."""
     counts = {
-        place: sum(_count_folder(folder, config.uid) for folder in folders)
+        place: sum(_count_folder(folder, guest_ids(config)) for folder in folders)
         for place, folders in config.places.items()
     }
     counts.update(machine.count_system_traces())
@@ -38,7 +38,7 @@ def sweep(config: Config, machine: Machine) -> int:
     removed = machine.remove_system_traces()
     with _open_trash(config) as trash:
         for folders in config.places.values():
-            removed += sum(_sweep_folder(folder, config.uid, trash) for folder in folders)
+            removed += sum(_sweep_folder(folder, guest_ids(config), trash) for folder in folders)
     return removed
 
 
@@ -80,7 +80,7 @@ def empty_trash(config: Config, names: List[str], seconds: float) -> int:
     return removed
 
 
-def _count_folder(path: str, uid: int) -> int:
+def _count_folder(path: str, ids: List[range]) -> int:
     try:
         folder = open_folder(path)
     except FileNotFoundError:
@@ -88,7 +88,7 @@ def _count_folder(path: str, uid: int) -> int:
     except OSError:
         return 1
     try:
-        return sum(1 for _ in _owned(folder, uid, 0))
+        return sum(1 for _ in _owned(folder, ids, 0))
     except OSError:
         return 1
     finally:
@@ -98,8 +98,9 @@ def _count_folder(path: str, uid: int) -> int:
 def sweep_everywhere(config: Config) -> int:
     """Files of the guest anywhere on this laptop's own disks, outside home and trash."""
     skipped = identity(config.home, config.trash, config.state)
+    ids = guest_ids(config)
     with _open_trash(config) as trash:
-        return sum(_sweep_folder(root, config.uid, trash, skipped) for root in local_roots(config))
+        return sum(_sweep_folder(root, ids, trash, skipped) for root in local_roots(config))
 
 
 @contextmanager
@@ -111,14 +112,16 @@ def _open_trash(config: Config) -> Iterator[int]:
         os.close(trash)
 
 
-def _sweep_folder(path: str, uid: int, trash: int, skipped: Sequence[Tuple[int, int]] = ()) -> int:
+def _sweep_folder(
+    path: str, ids: List[range], trash: int, skipped: Sequence[Tuple[int, int]] = ()
+) -> int:
     try:
         folder = open_folder(path)
     except OSError:
         return 0
     removed = 0
     try:
-        for parent, name in _owned(folder, uid, 0, skipped):
+        for parent, name in _owned(folder, ids, 0, skipped):
             try:
                 removed += discard(name, parent, trash)
             except OSError:
@@ -129,7 +132,7 @@ def _sweep_folder(path: str, uid: int, trash: int, skipped: Sequence[Tuple[int, 
 
 
 def _owned(
-    folder: int, uid: int, depth: int, skipped: Sequence[Tuple[int, int]] = ()
+    folder: int, ids: List[range], depth: int, skipped: Sequence[Tuple[int, int]] = ()
 ) -> Iterator[Tuple[int, str]]:
     """(open parent, name) of each entry of the guest; what lies inside one is not told again."""
     device = os.fstat(folder).st_dev
@@ -145,7 +148,7 @@ def _owned(
             continue
         if (info.st_dev, info.st_ino) in skipped:
             continue
-        if info.st_uid == uid:
+        if any(info.st_uid in numbers for numbers in ids):
             yield folder, name
         elif stat.S_ISDIR(info.st_mode) and info.st_dev == device and depth < MAX_DEPTH:
             try:
@@ -153,6 +156,6 @@ def _owned(
             except (FileNotFoundError, NotADirectoryError):
                 continue
             try:
-                yield from _owned(inner, uid, depth + 1, skipped)
+                yield from _owned(inner, ids, depth + 1, skipped)
             finally:
                 os.close(inner)

@@ -50,6 +50,8 @@ class Config:
     and `*` within one part of the path. What matches goes whole, whoever owns it."""
     connections: str = ""
     """Folder of NetworkManager's profiles; empty: none are touched, and nobody can tell."""
+    netplan: str = ""
+    """Folder in which NetworkManager keeps them where netplan does it for it (Ubuntu)."""
     kept_connections: List[str] = field(default_factory=list)
     """UUIDs of the profiles that are the room's own."""
     bluetooth: str = ""
@@ -71,6 +73,8 @@ class Config:
     restart_after_days: int = 7
     roots: List[str] = field(default_factory=list)
     """File systems that are searched whole for files of the guest (tiers standard and full)."""
+    subuids: str = "/etc/subuid"
+    """Who may take which further numbers for programs in containers of their own."""
     space_bytes: int = 1 << 29
     """Free space without which no reset begins."""
 
@@ -97,12 +101,27 @@ def load_config(path: str) -> Config:
     for folders in (*config.places.values(), *config.named.values()):
         if not isinstance(folders, list) or not all(os.path.isabs(str(x)) for x in folders):
             raise BadConfig("a place is a list of absolute paths")
-    for folder in (config.connections, config.bluetooth):
+    for folder in (config.connections, config.netplan, config.bluetooth):
         if folder and not os.path.isabs(folder):
             raise BadConfig(f"{folder!r} is not an absolute path")
     if not config.simulated and config.uid < FIRST_PERSON:
         raise BadConfig("the guest is a system account")
     return config
+
+
+def guest_ids(config: Config) -> List[range]:
+    """The numbers by which files and processes are the guest's."""
+    found = [range(config.uid, config.uid + 1)]
+    try:
+        lines = Path(config.subuids).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return found
+    for line in lines:
+        who, _, numbers = line.strip().partition(":")
+        first, _, count = numbers.partition(":")
+        if who in (config.guest, str(config.uid)) and first.isdigit() and count.isdigit():
+            found.append(range(int(first), int(first) + int(count)))
+    return found
 
 
 def write_json(path: Path, values: Any) -> None:
