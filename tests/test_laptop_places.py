@@ -29,6 +29,7 @@ WAYS = {
     "bluetooth": "mkdir -p /var/lib/bluetooth/AA:BB:CC:DD:EE:FF/11:22:33:44:55:66",
     "linger": "mkdir -p /var/lib/systemd/linger; touch /var/lib/systemd/linger/kurs",
     "greeter": "mkdir -p /var/lib/AccountsService/users; touch /var/lib/AccountsService/users/kurs",
+    "fingerprints": "mkdir -p /var/lib/fprint/kurs/device; touch /var/lib/fprint/kurs/device/7",
     "coredump": "mkdir -p /var/lib/systemd/coredump;"
     " touch /var/lib/systemd/coredump/core.vi.$(id -u kurs).boot.1.zst",
     "journal": "mkdir -p /var/log/journal/m; touch /var/log/journal/m/user-$(id -u kurs).journal",
@@ -77,6 +78,16 @@ def test_the_rooms_own_network_stays(world: Prepared, agent: Agent) -> None:
     agent.act(an_order("01J.2"))
     assert world.sh(f"ls {folder}") == "Haus\n"
     assert world.sh("head -c4 /etc/passwd") == "root"
+
+
+def test_networks_that_netplan_keeps_go_too(world: Prepared, agent: Agent) -> None:
+    own = "90-NM-11111111-2222-3333-4444-555555555555.yaml"
+    guests = "90-NM-99999999-2222-3333-4444-555555555555-Caf%C3%A9.yaml"
+    world.sh(f"mkdir -p /etc/netplan; cd /etc/netplan; touch 01-network.yaml {own} {guests}")
+    assert agent.look(an_order("01J.19"))["residue_places"] == "wifi"
+    agent.act(an_order("01J.20"))
+    assert world.sh("ls /etc/netplan") == f"01-network.yaml\n{own}\n"
+    assert agent.look(an_order("01J.20"))["foreign_networks"] == 0
 
 
 def test_a_process_and_a_stick_are_told(world: Prepared, agent: Agent) -> None:

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Iterator, List, Optional
+from typing import List, Optional, Tuple
 
 from room_programs import run
 from room_state import Config
 from room_tree import open_folder, read_file, remove
 
 UUID = re.compile(rb"^\s*uuid\s*=\s*([0-9A-Fa-f-]{36})\s*$", re.MULTILINE)
+NETPLAN = re.compile(
+    r"90-NM-([0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}).*\.yaml", re.DOTALL
+)
+"""What NetworkManager saves there on Ubuntu, instead of a profile in its own folder."""
 ADDRESS = re.compile(r"(?:[0-9A-F]{2}:){5}[0-9A-F]{2}")
 
 
@@ -22,44 +26,45 @@ def count_foreign(config: Config) -> Optional[int]:
     """Profiles (Wi-Fi, VPN, mobile) that are not on the list; None: cannot be told."""
     if not config.connections:
         return None
-    try:
-        folder = open_folder(config.connections)
-    except FileNotFoundError:
-        return 0
-    try:
-        return sum(1 for _ in _foreign(config, folder))
-    finally:
-        os.close(folder)
+    return sum(len(_foreign(config, path)) for path in _folders(config))
 
 
 def remove_foreign(config: Config) -> int:
     """Take them away, first from the running service, then from the disk."""
-    if not config.connections:
-        return 0
-    try:
-        folder = open_folder(config.connections)
-    except FileNotFoundError:
-        return 0
     removed = 0
-    try:
-        for name in list(_foreign(config, folder)):
-            uuid = _uuid(name, folder)
+    for path in _folders(config):
+        for name, uuid in _foreign(config, path):
             if uuid:
                 run("nmcli", "connection", "delete", "uuid", uuid)
-            remove(name, folder)
+            folder = open_folder(path)
+            try:
+                remove(name, folder)
+            finally:
+                os.close(folder)
             removed += 1
-    finally:
-        os.close(folder)
     if removed:
         run("nmcli", "connection", "reload")
     return removed
 
 
-def _foreign(config: Config, folder: int) -> Iterator[str]:
+def _folders(config: Config) -> List[str]:
+    return [path for path in (config.connections, config.netplan) if path and config.connections]
+
+
+def _foreign(config: Config, path: str) -> List[Tuple[str, str]]:
+    """(file, UUID) of each profile in this folder that is not on the list."""
     kept = {uuid.lower() for uuid in config.kept_connections}
-    for name in os.listdir(folder):
-        if _uuid(name, folder).lower() not in kept:
-            yield name
+    try:
+        folder = open_folder(path)
+    except FileNotFoundError:
+        return []
+    try:
+        found = [(name, _uuid(name, folder)) for name in os.listdir(folder)]
+    finally:
+        os.close(folder)
+    if path == config.netplan:
+        found = [(name, own.group(1)) for name, _ in found if (own := NETPLAN.fullmatch(name))]
+    return [(name, uuid) for name, uuid in found if uuid.lower() not in kept]
 
 
 def _uuid(name: str, folder: int) -> str:
