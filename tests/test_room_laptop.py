@@ -319,6 +319,14 @@ def test_guests_do_not_sign_in_over_the_network(world: World, tmp_path: Path) ->
         transport.close()
 
 
+def test_a_visitor_cannot_keep_the_next_ones_out_by_another_password(world: World) -> None:
+    world.sh("echo kurs:Sommer26raum | chpasswd")
+    before = world.sh("getent shadow kurs")
+    words = r"Sommer26raum\nHerbst77neues\nHerbst77neues\n"
+    world.sh(f"printf '{words}' | su -s /bin/sh kurs -c passwd", check=False)
+    assert world.sh("getent shadow kurs") == before
+
+
 def test_a_second_run_changes_nothing_and_takes_away_what_nobody_lists(
     world: World, agent: Agent
 ) -> None:
