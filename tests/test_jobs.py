@@ -1,10 +1,14 @@
 """The whole table of the clockwork, on a region with something to do for each of its jobs."""
 
+import asyncio
+import logging
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
 import pytest
+from apscheduler.events import EVENT_JOB_MAX_INSTANCES
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from sqlalchemy import Engine
 from sqlmodel import SQLModel, select
 
@@ -133,6 +137,22 @@ async def test_every_job_of_the_table_does_its_part_and_may_be_repeated(
     assert [run.device_id for run in canaries] == ["laptop-2"], "canary"
     assert await tick() == night, "once more changes nothing"
     await orders.aclose()
+
+
+@pytest.mark.anyio
+async def test_a_tick_that_is_left_out_is_no_line_in_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    scheduler, left_out = AsyncIOScheduler(timezone=UTC), asyncio.Event()
+    scheduler.add_listener(lambda _: left_out.set(), EVENT_JOB_MAX_INSTANCES)
+    scheduler.add_job(asyncio.sleep, "interval", seconds=0.02, args=[60])
+    with caplog.at_level(logging.WARNING):
+        scheduler.start()
+        await asyncio.wait_for(left_out.wait(), 10)
+        await asyncio.sleep(0.05)
+        scheduler.shutdown(wait=False)
+        logging.getLogger("apscheduler.scheduler").warning("the job store is gone")
+    assert [record.getMessage() for record in caplog.records] == ["the job store is gone"]
 
 
 @pytest.mark.anyio

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from math import isnan
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -9,9 +10,15 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n"})
 
 
+@lru_cache(maxsize=50_000)
+def _pair(name: str, value: str) -> str:
+    """The same few stand in very many lines."""
+    return f'{name}="{value.translate(_ESCAPES)}"'
+
+
 def labels(values: Mapping[str, object]) -> str:
     """`site="north",room="library"`, with the values escaped."""
-    return ",".join([f'{name}="{str(v).translate(_ESCAPES)}"' for name, v in values.items()])
+    return ",".join([_pair(name, str(value)) for name, value in values.items()])
 
 
 def number(value: float) -> str:

@@ -197,9 +197,13 @@ def _devices(
 
 
 def _battery(kind: DeviceKind, ratio: Any, plugged: Any) -> float | None:
-    known = isinstance(ratio, int | float) and kind in limits.BATTERY_KINDS
-    # SQLite knows no "false" and says 0.
-    return ratio if known and plugged is not None and plugged == 0 else None
+    # PostgreSQL says "false" and "0.4"; SQLite keeps numbers, and "false" is one for it.
+    if plugged not in ("false", 0) or kind not in limits.BATTERY_KINDS:
+        return None
+    try:
+        return float(ratio)
+    except (TypeError, ValueError):
+        return None
 
 
 def _rows(
@@ -225,8 +229,9 @@ def _rows(
             col(DeviceState.reason),
             silent,
             taken_at,
-            facts["battery_ratio"],
-            facts["plugged"],
+            # As text: to read JSON for each device costs more than all else here.
+            facts["battery_ratio"].as_string(),
+            facts["plugged"].as_string(),
         )
         .outerjoin(DeviceState, col(DeviceState.device_id) == col(Device.id))
         .outerjoin(Recipe, col(Recipe.id) == col(Device.recipe_id))
