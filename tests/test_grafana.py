@@ -30,6 +30,7 @@ MAY_BE_EMPTY = {
     "Dauer eines Resets (95 von 100 sind schneller)": "no reset may have ended yet",
     "Ohne Beweis je Stunde, nach Grund": "nothing may have failed",
     "Ergebnis nach Gründlichkeit, letzte 7 Tage": "no reset may have ended yet",
+    "Meldungen, letzte 30 Tage": "nobody may have reported anything",
     "Nachweise zuletzt versiegelt": "the first seal comes within an hour",
     "Reset zuletzt bewiesen": "no reset may have ended yet",
     "Seit dem letzten bewiesenen Reset": "no reset may have ended yet",

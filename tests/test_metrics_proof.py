@@ -7,9 +7,21 @@ import pytest
 from sqlalchemy import Engine
 
 from agents.messages import Step, Wake
-from fleet import evidence, retention
+from fleet import evidence, intake, retention
 from fleet.settings import Settings
-from inventory import Course, Device, Feed, Readiness, ResetRun, RunState, Verdict
+from inventory import (
+    Course,
+    Device,
+    Feed,
+    Impact,
+    Problem,
+    Readiness,
+    Report,
+    ResetRun,
+    RunState,
+    Service,
+    Verdict,
+)
 from inventory.contact import Channel
 from inventory.course import FeedSnapshot
 from inventory.db import session
@@ -153,6 +165,49 @@ def test_verdicts_messages_and_gates_are_never_counted_backwards(
     for later in (3 * DAY, 10 * DAY, 500 * DAY, 900 * DAY):
         retention.forget(engine, now + later)
         assert counts() == [1, 1, 1, 0, 3]
+
+
+def test_messages_that_wait_are_seen_before_they_fail(engine: Engine, now: datetime) -> None:
+    furnish_room(engine, now)
+    told = scrape(engine, now)
+    assert told.one("notifications_waiting", channel="mail") == 0
+    oldest = "notification_oldest_waiting_timestamp_seconds"
+    assert told.one(oldest, channel="mail") is None
+    with session(engine) as opened:
+        some_of_all(opened, now)
+    told = scrape(engine, now)
+    assert told.one("notifications_waiting", channel="mail") == 1
+    assert told.one(oldest, channel="mail") == now.timestamp()
+
+
+def test_reports_are_counted_by_kind_for_ever(engine: Engine, now: datetime) -> None:
+    furnish_room(engine, now)
+    mouse = SITE | {"kind": "laptop", "impact": "with_spare"}
+    assert scrape(engine, now).one("reports_total", **mouse) == 0
+    with session(engine) as opened:
+        opened.add(
+            Report(
+                device_id="r1-l1", submission="1", problem=Problem.INPUT,
+                impact=Impact.WITH_SPARE, reported_at=now,
+            )
+        )  # fmt: skip
+    assert scrape(engine, now).one("reports_total", **mouse) == 1
+    retention.forget(engine, now + DAY)
+    with session(engine) as opened:
+        opened.delete(opened.get_one(Device, "r1-l1"))
+    assert scrape(engine, now + DAY).one("reports_total", **mouse) == 1
+
+
+def test_a_device_of_which_nobody_expects_anything_is_told_as_away(
+    engine: Engine, now: datetime
+) -> None:
+    furnish_room(engine, now)
+    assert list(scrape(engine, now).all("device_away")) == []
+    with session(engine) as opened:
+        opened.get_one(Device, "r1-l1").service = Service.LENT
+    intake.rejudge(engine, now + MINUTE, SETTINGS)
+    ((labels, value),) = scrape(engine, now).all("device_away")
+    assert (labels["device"], labels["reason"], value) == ("r1-l1", "lent", 1)
 
 
 def test_a_message_that_still_waits_is_counted_when_it_ends(engine: Engine, now: datetime) -> None:

@@ -72,11 +72,11 @@ def render(engine: Engine, now: datetime, settings: Settings | None = None) -> b
             *_rooms(session, now, settings or Settings()),
             *reset_families(session, counted),
             *proof_families(session, counted, now),
-            *_reports(session),
+            *_reports(session, counted),
             *_agents(session),
             *incident_families(session),
             *timetable_families(session),
-            *notice_families(counted),
+            *notice_families(session, counted),
         ]
     return write(families) + prometheus_client.generate_latest()
 
@@ -122,7 +122,8 @@ def _rooms(session: Session, now: datetime, settings: Settings) -> Iterable[Fami
     return verdict, start, active, usable, wanted
 
 
-def _reports(session: Session) -> Iterable[Family]:
+def _reports(session: Session, counted: tally.Counts) -> Iterable[Family]:
+    came = Family("raumwart_reports_total", "counter", "Reports that came in")
     open_now = Family("raumwart_reports_open", "gauge", "Reports that are not done")
     oldest = Family(
         "raumwart_report_oldest_open_timestamp_seconds", "gauge", "When the oldest of them came in"
@@ -144,12 +145,23 @@ def _reports(session: Session) -> Iterable[Family]:
     for site, impact, count, first in rows:
         counts[site, impact] = count
         since[site] = min(since.get(site, first), first)
+    standing = session.execute(
+        select(col(Room.site_id), col(Device.kind))
+        .join(Device, col(Device.room_id) == col(Room.id))
+        .distinct()
+    )
+    kinds = {(site, kind.value) for site, kind in standing}
+    kinds |= {(key[1], key[2]) for key in counted if key[0] == tally.REPORTS}
+    for site, kind in sorted(kinds):
+        for impact in Impact:
+            value = counted[(tally.REPORTS, site, kind, impact.value)]
+            came.add(value, site=site, kind=kind, impact=impact.value)
     for site in sorted(session.execute(select(col(Room.site_id)).distinct()).scalars()):
         for impact in Impact:
             open_now.add(counts.get((site, impact), 0), site=site, impact=impact.value)
     for site, first in sorted(since.items()):
         oldest.add(first.timestamp(), site=site)
-    return open_now, oldest
+    return came, open_now, oldest
 
 
 def _agents(session: Session) -> Iterable[Family]:

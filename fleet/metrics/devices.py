@@ -13,6 +13,7 @@ from sqlalchemy import Engine, String, select, type_coerce
 from sqlmodel import Session, col
 
 from agents.facts import FACTS, Fact, Kind
+from fleet.health import MAINTENANCE
 from fleet.health.judging import STATE
 from fleet.metrics.exposition import Family, labels, number, sample
 from inventory import Device, Health, Room, Service
@@ -24,6 +25,10 @@ INFO = ("model", "vendor", "firmware", "serial", "profile")
 WORDS = (Kind.LABEL, Kind.DETAIL)
 SILENT = frozenset({"no_news", Service.LENT.value})
 """Reasons with which the last facts say nothing about now: better no curve than a flat one."""
+
+
+AWAY = frozenset({Service.REPAIR.value, Service.LENT.value, MAINTENANCE})
+"""Reasons with which nobody expects anything of a device."""
 
 
 def metric_name(fact: Fact) -> str:
@@ -44,6 +49,10 @@ def _families() -> dict[str, tuple[str, str]]:
         DEVICE + "spare": ("gauge", "Whether the device is a reserve that no course needs"),
         DEVICE + "last_seen_timestamp_seconds": ("gauge", "When the agent last looked"),
         DEVICE + "health_since_timestamp_seconds": ("gauge", "Since when the verdict stands"),
+        DEVICE + "away": (
+            "gauge",
+            "1 for a device of which nobody expects anything, with the reason",
+        ),
         DEVICE + "clean": ("gauge", "Whether a reset is proved and nobody used it since"),
         DEVICE + "last_verified_reset_timestamp_seconds": ("gauge", "When a reset was last proved"),
     }
@@ -85,8 +94,8 @@ _TIMES = (
     (DEVICE + "health_since_timestamp_seconds", _SINCE),
     (DEVICE + "last_verified_reset_timestamp_seconds", _CLEAN_AT),
 )
-_INFO, _UP, _SPARE_, _CLEAN_, _HEALTH_ = (
-    DEVICE + name for name in ("info", "up", "spare", "clean", "health")
+_INFO, _UP, _SPARE_, _CLEAN_, _HEALTH_, _AWAY = (
+    DEVICE + name for name in ("info", "up", "spare", "clean", "health", "away")
 )
 
 
@@ -185,6 +194,8 @@ def _about(row: Row, base: str, facts: Mapping[str, Any], answered: bool) -> dic
         _CLEAN_: f"{_CLEAN_}{{{base}}} {row[_CLEAN] is not None:d}\n",
         _HEALTH_: _health(base, health),
     }
+    if row[_REASON] in AWAY:
+        lines[_AWAY] = sample(_AWAY, f"{base},{labels({'reason': row[_REASON]})}", 1)
     for name, place in _TIMES:
         if row[place] is not None:
             lines[name] = f"{name}{{{base}}} {number(_timestamp(row[place]))}\n"

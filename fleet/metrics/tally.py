@@ -18,6 +18,7 @@ from inventory import (
     Course,
     Device,
     Readiness,
+    Report,
     ResetRun,
     Room,
     RunState,
@@ -41,7 +42,7 @@ SLACK = (0, 60, 300, 600, 900, 1800, 3600, 7200, 14400, 43200)
 
 RESULTS, DURATION, VIOLATIONS = "results", "duration", "violations"
 FAILURES, CANARIES, SLACK_NAME = "failures", "canaries", "slack"
-VERDICTS, NOTICES = "verdicts", "notices"
+VERDICTS, NOTICES, REPORTS = "verdicts", "notices", "reports"
 GATES = "gate_refusals"
 """This and `inventory.tally.WAKES` have no rows to count: who refuses or wakes adds to them."""
 OTHER = "other"
@@ -59,6 +60,7 @@ def totals(session: Session) -> Counts:
     VERDICTS: site, verdict. NOTICES: channel, state. GATES: site, gate.
     WAKES: site, method, result. DURATION: kind, tier, upper bound or `+Inf`, cumulative;
     SLACK_NAME: tier, bound; the sums of these two under `<name>_sum`. VIOLATIONS: no label.
+    REPORTS: site, kind, impact.
     """
     found: Counts = defaultdict(float)
     horizon = datetime.fromtimestamp(0, UTC)
@@ -134,6 +136,15 @@ def _count(session: Session, horizon: datetime, until: datetime | None) -> Count
     )
     for channel, state, count in notices:
         found[(NOTICES, channel.value, state.value)] += count
+    reports = session.execute(
+        select(col(Room.site_id), col(Device.kind), col(Report.impact), func.count())
+        .join(Device, col(Device.id) == col(Report.device_id))
+        .join(Room, col(Room.id) == col(Device.room_id))
+        .where(_between(col(Report.reported_at), horizon, until))
+        .group_by(col(Room.site_id), col(Device.kind), col(Report.impact))
+    )
+    for site, kind, impact, count in reports:
+        found[(REPORTS, site, kind.value, impact.value)] += count
     return found
 
 

@@ -15,7 +15,7 @@ from fleet.timetable import WARNINGS
 from inventory import EvidenceSeal, Feed, Room
 from inventory.contact import Channel
 from inventory.course import FeedSnapshot
-from inventory.notice import OPEN_NOTICES, NoticeState
+from inventory.notice import OPEN_NOTICES, Notice, NoticeState
 
 CANARY_STATES = ("ok", "failed", "stale", "waiting", "off", "none")
 
@@ -104,13 +104,31 @@ def timetable_families(session: Session) -> Iterable[Family]:
     return good, max_age, ahead, warned
 
 
-def notice_families(counted: tally.Counts) -> Iterable[Family]:
+def notice_families(session: Session, counted: tally.Counts) -> Iterable[Family]:
     told = Family(
         "raumwart_notifications_total", "counter", "Messages to people that came to an end"
     )
+    waiting = Family(
+        "raumwart_notifications_waiting", "gauge", "Messages that are still to be sent"
+    )
+    oldest = Family(
+        "raumwart_notification_oldest_waiting_timestamp_seconds",
+        "gauge",
+        "When the oldest of them was written",
+    )
+    rows = session.execute(
+        select(col(Notice.channel), func.count(), func.min(col(Notice.made_at)))
+        .where(col(Notice.state).in_(OPEN_NOTICES))
+        .group_by(col(Notice.channel))
+    )
+    open_now = {channel: (count, first) for channel, count, first in rows}
     for channel in Channel:
+        count, first = open_now.get(channel, (0, None))
+        waiting.add(count, channel=channel.value)
+        if first is not None:
+            oldest.add(first.timestamp(), channel=channel.value)
         for state in NoticeState:
             if state not in OPEN_NOTICES:
                 value = counted[(tally.NOTICES, channel.value, state.value)]
                 told.add(value, channel=channel.value, result=state.value)
-    return (told,)
+    return told, waiting, oldest
