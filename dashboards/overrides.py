@@ -238,6 +238,8 @@ def _asked(
 
 
 def _course(session: Session, room: Room, course_id: int) -> Course:
+    if not 0 < course_id < 2**31:
+        raise HTTPException(404)
     found = session.exec(
         select(Course).where(Course.id == course_id, col(Course.room_id) == room.id)
     ).first()

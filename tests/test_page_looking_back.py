@@ -3,10 +3,11 @@
 import csv
 from io import StringIO
 
+import pytest
 from fastapi.testclient import TestClient
 from sqlmodel import select
 
-from fleet import notify, readiness
+from fleet import api, notify, readiness
 from fleet.settings import Settings
 from inventory import Course
 from inventory.db import reading, session
@@ -110,3 +111,19 @@ def test_the_same_for_scripts(house: House) -> None:
     assert [each["course"]["title"] for each in failing] == ["Deutsch digital"]
     assert failing[0]["verdict"] == "not_ready"
     assert house.browser("otto").get("/api/v1/forecast").json() == []
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/raum/ahlendorf-1/warum?tag=0001-01-01", 422),
+        ("/raum/ahlendorf-1/warum?tag=9999-12-31", 422),
+        ("/raum/ahlendorf-1/warum?tag=31.12.9999", 422),
+        (f"/raum/ahlendorf-1/eingreifen/ausfall?kurs={10**30}", 404),
+        (f"/api/v1/courses/{10**30}/why", 404),
+    ],
+)
+def test_a_day_or_a_course_that_cannot_be_is_none(house: House, path: str, status: int) -> None:
+    house.app.include_router(api.router)
+    header = {"authorization": f"Bearer {house.people['ida'].cookie}"}
+    assert house.browser("ida").get(path, headers=header).status_code == status

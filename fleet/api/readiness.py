@@ -108,6 +108,8 @@ def get_statistics(
 @router.get("/courses/{course_id}/why")
 def get_why(request: Request, visitor: Viewer, course_id: int) -> StoryOut:
     """Everything that is kept of how the room was for this course."""
+    if not 0 < course_id < 2**31:
+        raise HTTPException(404, NOT_FOUND)
     with reading(request.app.state.engine) as opened:
         course = opened.exec(
             select(Course)

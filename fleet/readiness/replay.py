@@ -27,6 +27,8 @@ from inventory import (
 )
 
 DAY = timedelta(days=1)
+YEARS = range(2000, 2200)
+"""At the edges of time a day in Germany is none in UTC."""
 MOST = 300
 """Rows of one kind in one story."""
 
@@ -66,13 +68,16 @@ def day_of(said: str, now: datetime) -> date:
     today = now.astimezone(ZONE).date()
     german = re.fullmatch(r"(\d{1,2})\.\s*(\d{1,2})\.\s*(\d{4})?", text)
     try:
-        if not german:
-            return date.fromisoformat(text[:10])
-        day, month, year = int(german[1]), int(german[2]), german[3]
-        if year:
-            return date(int(year), month, day)
-        found = date(today.year, month, day)
-        return found if found <= today else date(today.year - 1, month, day)
+        if german:
+            day, month = int(german[1]), int(german[2])
+            found = date(int(german[3] or today.year), month, day)
+            if not german[3] and found > today:
+                found = date(today.year - 1, month, day)
+        else:
+            found = date.fromisoformat(text[:10])
+        if found.year not in YEARS:
+            raise ValueError(found)
+        return found
     except ValueError:
         raise NotUnderstood(f"'{said[:40]}' is no day; write it like 2026-03-12") from None
 
