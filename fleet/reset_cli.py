@@ -1,6 +1,7 @@
 """`fleet reset`, `canary`, `pause`, `resume`: what is done about resets from a shell."""
 
 import os
+import sys
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
@@ -30,6 +31,8 @@ def reset(
     why: Annotated[str, typer.Option(help="The reason, kept with the reset.")] = "",
 ) -> None:
     """Ask for a reset of one device now; the running service carries it out and proves it."""
+    if countdown and sys.stdin.isatty():
+        typer.confirm("Whoever works on it now has to stop. Go on?", abort=True)
     engine, settings = database()
     actor = shell_user()
     try:

@@ -111,7 +111,7 @@ def test_somebody_signed_in_is_only_counted_down_when_that_is_chosen(house: Hous
     assert browser.post(f"{PATH}/trotzdem", data=form).status_code == 303
     (run,) = asked(house.engine)
     assert (run.countdown, run.forced, run.why) == (True, True, "Virus")
-    assert "Wer angemeldet ist, hat 60 Sekunden zum Speichern" in browser.get(PATH).text
+    assert "mit 60 Sekunden Zeit zum Speichern" in browser.get(PATH).text
     assert browser.post(f"{PATH}/trotzdem", data={**form, "angemeldet": "x"}).status_code == 422
 
 
