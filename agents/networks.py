@@ -12,6 +12,19 @@ _ROW = struct.calcsize("16s24x")
 _ROOM = 256 * _ROW
 
 
+def interfaces() -> list[IPv4Interface]:
+    """This machine's own addresses, each with its network; loopback too."""
+    found = []
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
+        for name, address in _addresses(asked):
+            try:
+                mask = _address(_ask(asked, _MASK, name))
+            except OSError:
+                continue  # it went away while we looked
+            found.append(IPv4Interface(f"{address}/{mask}"))
+    return found
+
+
 def broadcasts() -> dict[IPv4Interface, IPv4Address]:
     """Each network that this machine stands in, with its address for everybody."""
     found = {}

@@ -105,10 +105,10 @@ def test_one_who_stops_others_stops_no_reset(machine: Machine) -> None:
 def test_what_runs_or_lies_under_a_number_of_its_containers_is_the_guests(machine: Machine) -> None:
     machine.sh("echo kurs:100000:65536 > /etc/subuid; mkdir -p /opt/place")
     begin(machine, IN_A_CONTAINER)
-    machine.sh(
-        f"pid=$(pgrep -n -u {GUEST} python3); echo '0 {GUEST} 1\n1 100000 65536' > /proc/$pid/uid_map;"
-        " timeout 20 sh -c 'until pgrep -U 100006; do sleep 0.02; done'; install -o 100006 /dev/null /opt/place/x"
-    )
+    numbers = f"0 {GUEST} 1\\n1 100000 65536\\n"
+    machine.sh(f"printf '{numbers}' > /proc/$(pgrep -n -u {GUEST} python3)/uid_map")
+    machine.sh("timeout 20 sh -c 'until pgrep -U 100006; do sleep 0.02; done'")
+    machine.sh("install -o 100006 /dev/null /opt/place/x")
     assert told(machine, "machine.count_processes()") == "1"
     assert told(machine, "machine.end_sessions()") == "None"
     assert machine.sh("ps -o stat= -u 100006 | grep -v Z || true") == ""

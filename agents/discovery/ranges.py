@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import zip_longest
 
-import ifaddr
+from agents.networks import interfaces
 
 PRIVATE = tuple(
     ipaddress.IPv4Network(text)
@@ -58,10 +58,9 @@ class Ranges:
     def on_link(self) -> list[OnLink]:
         """The interfaces on which asking everybody asks nobody outside the ranges."""
         found = []
-        for address, prefix in _interfaces():
-            network = ipaddress.IPv4Network(f"{address}/{prefix}", strict=False)
-            if any(network.subnet_of(allowed) for allowed in self._networks):
-                found.append(OnLink(address, str(network.broadcast_address)))
+        for own in interfaces():
+            if any(own.network.subnet_of(allowed) for allowed in self._networks):
+                found.append(OnLink(str(own.ip), str(own.network.broadcast_address)))
         return found
 
 
@@ -77,14 +76,5 @@ def _network(text: str) -> ipaddress.IPv4Network:
     return network
 
 
-def _interfaces() -> list[tuple[str, int]]:
-    return [
-        (ip.ip, ip.network_prefix)
-        for adapter in ifaddr.get_adapters()
-        for ip in adapter.ips
-        if isinstance(ip.ip, str)
-    ]
-
-
 def _own_addresses() -> list[str]:
-    return [address for address, _ in _interfaces()]
+    return [str(own.ip) for own in interfaces()]
