@@ -224,6 +224,24 @@ def test_the_it_is_told_once_and_told_of_the_end(both: Site) -> None:
     assert "ist vorbei" in last.text
 
 
+def test_a_message_that_was_on_its_way_does_not_follow_the_end(site: Site) -> None:
+    with session(site.engine) as opened:
+        opened.add(
+            Contact(id="it", site_id="vhs", name="IT", audience=Audience.IT, channel=Channel.LOG)
+        )
+    site.broken = {"switch"}
+    site.run(site.now + 8 * MINUTE, lossy=0)
+    (begun,) = notices(site.engine)
+    for state in (NoticeState.SENDING, NoticeState.WAITING):  # it did not arrive
+        with session(site.engine) as opened:
+            opened.get_one(Notice, begun.id).state = state
+        site.broken = set()
+        site.run(site.now + 12 * MINUTE, lossy=0)
+    assert [(one.level, one.state) for one in notices(site.engine)] == [
+        (Level.FAULT, NoticeState.DROPPED), (Level.FAULT_OVER, NoticeState.WAITING)
+    ]  # fmt: skip
+
+
 def test_who_was_not_told_yet_is_not_told_any_more(site: Site) -> None:
     with session(site.engine) as opened:
         opened.add(

@@ -11,7 +11,7 @@ from sqlmodel import Session, col, select
 from fleet.health import silence_limit
 from fleet.health.causes import SITE
 from fleet.incidents.deciding import Change, Seen, decide
-from fleet.incidents.telling import Fault, Writer, tell_begun, tell_over
+from fleet.incidents.telling import Fault, Writer, drop, tell_begun, tell_over, too_late
 from fleet.settings import Settings
 from inventory import AgentContact, Device, DeviceState, Health, Incident, Room, Service
 from inventory.db import reading, session
@@ -39,10 +39,12 @@ def tick(engine: Engine, now: datetime, settings: Settings, write: Writer | None
         seen = [*_devices(opened), *_sites(opened, now, settings)]
         cut_off = Counter(_cut_off(opened))
         running = {(each.site_id, each.cause): each for each in current(opened)}
+        late = too_late(opened, now)
     change = decide(seen, running.keys(), now)
     grown = {each.id: cut_off[key] for key, each in running.items() if cut_off[key] > each.affected}
-    if change.opened or change.closed or grown:
+    if change.opened or change.closed or grown or late:
         with session(engine) as opened:
+            drop(opened, late)
             _write(opened, change, cut_off, now, write)
             for incident, count in grown.items():
                 larger = update(Incident).where(col(Incident.id) == incident)

@@ -1,7 +1,7 @@
 """Writes the messages about incidents: one to each of the site's IT when a fault begins, one to
 those who were told when it is over."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import uuid4
@@ -71,6 +71,26 @@ def tell_over(session: Session, found: Iterable[Incident], now: datetime, write:
             .execution_options(synchronize_session=False)
         )
         _post(session, _fault(session, incident, over=True), told, now, write)
+
+
+def too_late(session: Session, now: datetime) -> Sequence[str]:
+    """Messages of faults that are over: they were on their way at that moment, and came back."""
+    ended = session.exec(select(Incident).where(col(Incident.closed_at) > now - USEFUL))
+    return session.exec(
+        select(Notice.id)
+        .where(col(Notice.bundle).in_([_bundle(incident, over=False) for incident in ended]))
+        .where(Notice.state == NoticeState.WAITING)
+    ).all()
+
+
+def drop(session: Session, notices: Sequence[str]) -> None:
+    """These messages are not sent any more, as far as they were not."""
+    session.execute(
+        update(Notice)
+        .where(col(Notice.id).in_(notices), col(Notice.state) == NoticeState.WAITING)
+        .values(state=NoticeState.DROPPED)
+        .execution_options(synchronize_session=False)
+    )
 
 
 def _fault(session: Session, incident: Incident, *, over: bool = False) -> Fault:
