@@ -196,13 +196,13 @@ def _devices(
     return found
 
 
-def _battery(kind: DeviceKind, ratio: Any, plugged: Any) -> float | None:
-    # PostgreSQL says "false" and "0.4"; SQLite keeps numbers, and "false" is one for it.
-    if plugged not in ("false", 0) or kind not in limits.BATTERY_KINDS:
+def _battery(kind: DeviceKind, ratio: str | None, plugged: str | None) -> float | None:
+    # PostgreSQL calls it "false", SQLite "0".
+    if plugged not in ("false", "0") or ratio is None or kind not in limits.BATTERY_KINDS:
         return None
     try:
         return float(ratio)
-    except (TypeError, ValueError):
+    except ValueError:
         return None
 
 
