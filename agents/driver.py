@@ -31,6 +31,12 @@ class TimedOut(Unreachable):
     code = "timed_out"
 
 
+class ServerSilent(Unreachable):
+    """The server that speaks for the device does not answer: nothing is known of the device."""
+
+    code = "server_silent"
+
+
 class Asleep(Unreachable):
     """It does not answer, but an access point still has it on the Wi-Fi."""
 

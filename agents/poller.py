@@ -22,6 +22,7 @@ from agents.driver import (
     Misconfigured,
     MissingCredential,
     SeesStations,
+    ServerSilent,
     TimedOut,
     Unreachable,
     WrongDevice,
@@ -263,12 +264,14 @@ class Poller:
     def _present(
         self, watch: _Watch, reading: Reading, error: DriverError | None
     ) -> tuple[Reading, DriverError | None]:
-        """An access point tells whom it has; a device that is silent there is only asleep."""
+        """An access point tells whom it has; a device that is silent there is only asleep, but
+        not when somebody else is silent who speaks for it."""
         driver, target = self._drivers.get(watch.target.driver), watch.target
         if error is None and isinstance(driver, SeesStations):
             self._presence.heard(watch.site, target.device, driver.stations(target.device))
         sight = self._presence.of(watch.site, target.device)
-        if not isinstance(error, Unreachable) or sight is None:
+        itself = isinstance(error, Unreachable) and not isinstance(error, ServerSilent)
+        if not itself or sight is None:
             return reading, error
         asleep = Asleep(f"{sight.by} {sight.at.isoformat(timespec='seconds')}")
         told = {"problem": asleep.code, "detail": str(asleep)}

@@ -29,6 +29,13 @@ class Shown:
     device: Device | None
     room: Room | None
 
+    @property
+    def name(self) -> str:
+        """What people call what has failed."""
+        if self.device:
+            return self.device.name
+        return incidents.name_of(self.incident) or self.site.name
+
 
 @router.get("/stoerungen")
 def shown(request: Request, visitor: Visitor = Depends(signed_in)) -> HTMLResponse:

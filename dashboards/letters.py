@@ -7,7 +7,7 @@ from functools import partial
 from babel.dates import format_date, format_datetime, format_time
 
 from dashboards.view import environment, local
-from fleet.incidents import Fault
+from fleet.incidents import Fault, name_of
 from fleet.notify import Letter, Written
 from fleet.readiness import Reason
 from inventory import Level
@@ -65,7 +65,7 @@ def write(public_url: str, letter: Letter, now: datetime) -> Written:
 
 def write_fault(public_url: str, fault: Fault) -> Written:
     german = environment("de").overlay(autoescape=False)
-    name = fault.device.name if fault.device else fault.site.name
+    name = fault.device.name if fault.device else name_of(fault.incident) or fault.site.name
     place = f"{fault.room.name}, {fault.site.name}" if fault.room else fault.site.municipality
     link = f"{public_url}/geraet/{fault.device.id}" if fault.device else f"{public_url}/stoerungen"
     text = german.get_template("fault.txt").render(

@@ -38,6 +38,7 @@ HEALTH = {
     "misconfigured": N_("Die Angaben zum Gerät passen nicht zusammen."),
     "missing_credential": N_("Am Standort fehlen die Zugangsdaten."),
     "unreachable": N_("Antwortet nicht."),
+    "server_silent": N_("Der Verwaltungs-Server antwortet nicht."),
     "asleep_wifi": N_("Schläft, ist aber noch im WLAN zu sehen."),
     "timed_out": N_("Antwortet zu langsam."),
     "garbled": N_("Antwortet unverständlich."),

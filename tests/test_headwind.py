@@ -12,6 +12,7 @@ from agents.driver import (
     Misconfigured,
     NoEnd,
     ResetFailed,
+    ServerSilent,
     Unreachable,
     WrongDevice,
 )
@@ -123,8 +124,19 @@ class TestPoll:
         async with running(mdm) as port:
             for mood in (Mood.OFF, Mood.HANG, Mood.SLOW):
                 mdm.mood = mood
-                with pytest.raises(Unreachable, match="its management server: "):
+                with pytest.raises(ServerSilent, match="its management server: "):
                     await driver().poll(target(port), SECOND / 2)
+            mdm.mood = Mood.OK
+            for status in (502, 503, 504):
+                mdm.list_answer = Said({}, status)
+                with pytest.raises(ServerSilent, match=f"HTTP status {status}"):
+                    await driver().poll(target(port), FAR)
+
+    async def test_a_silent_tablet_is_not_its_server(self) -> None:
+        async with running(server(Managed("h1", "R1", silent_s=7200))) as port:
+            with pytest.raises(Unreachable) as caught:
+                await driver().poll(target(port), FAR)
+        assert caught.value.code == "unreachable"
 
     async def test_of_what_the_server_tells_only_what_is_shown_is_kept(self) -> None:
         item = {"number": "h1", "description": "von Frau Muster", "lastUpdate": 5}

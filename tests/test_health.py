@@ -14,6 +14,7 @@ from agents.driver import (
     HostKeyChanged,
     Misconfigured,
     MissingCredential,
+    ServerSilent,
     TimedOut,
     Unreachable,
     WrongDevice,
@@ -176,7 +177,7 @@ def test_out_of_service(service: Service) -> None:
 def test_every_problem_of_the_drivers_has_its_reason() -> None:
     errors: list[type[DriverError]] = [
         Unreachable, TimedOut, Denied, HostKeyChanged, MissingCredential, Garbled, WrongDevice,
-        Misconfigured,
+        Misconfigured, ServerSilent,
     ]  # fmt: skip
     for error in errors:
         assert verdict(AP, {}, ALWAYS, failures=2, problem=error.code).reason == error.code

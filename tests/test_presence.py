@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from agents.credentials import Credentials
+from agents.drivers.headwind import Headwind
 from agents.drivers.pjlink import Pjlink
 from agents.drivers.snmp import Snmp
 from agents.messages import Reading, Target
@@ -23,7 +24,7 @@ from tests.virtual_clock import VirtualClock, until
 
 pytest_plugins = ["tests.house"]
 
-TABLET, GUEST = "02:00:00:00:00:0a", "02:00:00:00:00:99"
+TABLET, MANAGED, GUEST = "02:00:00:00:00:0a", "02:00:00:00:00:0c", "02:00:00:00:00:99"
 STATIONS = {
     "1.3.6.1.4.1.14988.1": "1.3.6.1.4.1.14988.1.1.1.2.1.1",
     "1.3.6.1.4.1.14823.1.2.111": "1.3.6.1.4.1.14823.2.3.3.1.2.4.1.1",
@@ -60,12 +61,17 @@ async def test_a_sleeping_tablet_is_seen_at_its_access_point(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     secret(monkeypatch, "read", community="public")
-    device = access_point(tmp_path, kind, TABLET, GUEST)
+    secret(monkeypatch, "mdm", user="fleet", password="x")
+    device = access_point(tmp_path, kind, TABLET, MANAGED, GUEST)
     port = await device.start()
     snmp = Snmp(Credentials(None), tmp_path)
     time, readings = VirtualClock(), list[Reading]()
     poller = Poller(
-        {"snmp": snmp, "pjlink": Pjlink(Credentials(None), tmp_path)},
+        {
+            "snmp": snmp,
+            "pjlink": Pjlink(Credentials(None), tmp_path),
+            "headwind": Headwind(Credentials(None), tmp_path),
+        },
         lambda _, reading: readings.append(reading),
         defaultdict(asyncio.Lock),
         time.clock,
@@ -78,13 +84,21 @@ async def test_a_sleeping_tablet_is_seen_at_its_access_point(
             target("ap", driver="snmp", port=port, credential="read", kind="access_point"),
             target("tablet", mac=TABLET, **silent),
             target("gone", mac="02:00:00:00:00:0b", **silent),
+            target(
+                "managed",
+                mac=MANAGED,
+                driver="headwind",
+                credential="mdm",
+                options={"tls": False, "number": "h1"},
+                **silent,
+            ),
         ],
     )
     running = asyncio.create_task(poller.run())
     try:
         for rounds in range(1, 4):
             await time.advance(60)
-            await until(lambda rounds=rounds: len(readings) >= 3 * rounds)
+            await until(lambda rounds=rounds: len(readings) >= 4 * rounds)
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
@@ -95,6 +109,8 @@ async def test_a_sleeping_tablet_is_seen_at_its_access_point(
     assert last["tablet"].problem == "asleep_wifi"
     assert last["tablet"].detail.startswith("ap 2026-11-23T08:0")
     assert last["gone"].problem == "unreachable"
+    # On the Wi-Fi too, but it is its server that is silent.
+    assert last["managed"].problem == "server_silent"
     told = "".join(reading.model_dump_json() for reading in readings)
     assert GUEST not in told
     assert TABLET not in told

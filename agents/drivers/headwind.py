@@ -14,6 +14,7 @@ from agents.driver import (
     MissingCredential,
     NoEnd,
     ResetFailed,
+    ServerSilent,
     Unreachable,
 )
 from agents.headwind.options import PORT, Options
@@ -69,7 +70,8 @@ class Headwind:
         """Order → the tablet's last report before it."""
 
     async def poll(self, target: Target, timeout: timedelta) -> Facts:
-        """What the tablet last reported, and how long ago; Unreachable when that is too long."""
+        """What the tablet last reported, and how long ago; Unreachable when that is too long,
+        ServerSilent when it is the server that does not answer."""
         _, facts = await self._read(target, timeout, target.every_s / 2)
         return facts
 
@@ -118,11 +120,11 @@ class Headwind:
     ) -> tuple[Tablet, Facts]:
         options = Options.of(target)
         server, web, login = self._server(target)
-        async with within(timeout, web, "its management server: "):
-            try:
+        try:
+            async with within(timeout, web):
                 listing = await server.tablets(web, login, max_age)
-            except Unreachable as error:
-                raise type(error)(f"its management server: {error}") from None
+        except Unreachable as error:
+            raise ServerSilent(f"its management server: {error}") from None
         tablet = listing.find(options.number, target.serial)
         since = asyncio.get_running_loop().time() - listing.read_at
         age = tablet.age(listing.server_time + since, options.silent_after_s)

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from agents.driver import Denied, DriverError, Garbled, Misconfigured
+from agents.driver import Denied, DriverError, Garbled, Misconfigured, Unreachable
 from agents.headwind.tablets import Listing, Tablet
 from agents.web.request import Answer, Web
 
@@ -132,6 +132,7 @@ class Server:
                 json=about,
                 headers={"Authorization": f"Bearer {token}"},
             )
+            _check_there(answer)
             if answer.status not in (401, 403):
                 return self._data(what, answer), answer
             if self._token == token:
@@ -149,6 +150,7 @@ class Server:
         form = hashlib.md5(login.password.encode(), usedforsecurity=False).hexdigest().upper()
         about = {"login": login.user, "password": form}
         answer = await web.ask("POST", f"{self._path}/public/jwt/login", json=about)
+        _check_there(answer)
         if answer.status in (400, 401, 403):
             raise Denied("the server refuses this account or its password")
         if answer.status != 200:
@@ -178,6 +180,12 @@ class Server:
         if any(word in said.lower() for word in _DENIED):
             raise Denied(f"{what}: {said}")
         raise Complaint(f"{what}: {said}")
+
+
+def _check_there(answer: Answer) -> None:
+    """Whatever stands before the server answers for it when it is gone. Raises Unreachable."""
+    if answer.status in (502, 503, 504):
+        raise Unreachable(f"HTTP status {answer.status}")
 
 
 def _page(data: Any) -> tuple[list[Any], int]:

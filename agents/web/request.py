@@ -118,13 +118,13 @@ class Web:
 
 
 @asynccontextmanager
-async def within(timeout: timedelta, web: Web, who: str = "") -> AsyncIterator[None]:
-    """Ends what takes too long, and tells silence from slowness. `who`: said before either."""
+async def within(timeout: timedelta, web: Web) -> AsyncIterator[None]:
+    """Ends what takes too long, and tells silence from slowness."""
     seconds = timeout.total_seconds()
     try:
         async with asyncio.timeout(seconds):
             yield
     except TimeoutError:
         if web.heard:
-            raise TimedOut(f"{who}no end within {seconds:g} s") from None
-        raise Unreachable(f"{who}no answer within {seconds:g} s") from None
+            raise TimedOut(f"no end within {seconds:g} s") from None
+        raise Unreachable(f"no answer within {seconds:g} s") from None

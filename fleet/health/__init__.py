@@ -66,6 +66,7 @@ SUSPICIOUS = frozenset({"host_key_changed", "wrong_device"})
 
 PASSING = {
     "unreachable": "The device does not answer.",
+    "server_silent": "The server that speaks for the device does not answer.",
     "asleep_wifi": "Asleep; an access point still sees it on the Wi-Fi.",
     "timed_out": "The device begins to answer and does not finish in time.",
     "garbled": "The device's answers do not follow the protocol.",
@@ -73,7 +74,7 @@ PASSING = {
     "failed": "Looking at the device fails.",
 }
 MAINTENANCE = "maintenance"
-AWAY = frozenset({"unreachable", "timed_out", "asleep_wifi"})
+AWAY = frozenset({"unreachable", "server_silent", "timed_out", "asleep_wifi"})
 
 REASONS: dict[str, str] = {
     "never_seen": "Nothing was ever heard of this device.",

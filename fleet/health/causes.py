@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 
 from inventory import DeviceKind
 
@@ -11,6 +12,28 @@ SITE = "site"
 LEAST_OF_SITE = 4
 """Fewer devices that are silent together may be a coincidence."""
 WIRELESS = frozenset({DeviceKind.LAPTOP, DeviceKind.TABLET})
+
+
+SERVER = "server:"
+"""Begins the cause that is a management server, which is no device; its address follows."""
+LONGEST = 63
+
+
+def server_cause(address: str, port: int) -> str:
+    name = f"{SERVER}{address.lower()}:{port}"
+    if len(name) <= LONGEST:
+        return name
+    return f"{SERVER}{sha256(name.encode()).hexdigest()[:40]}"
+
+
+def dead_servers(votes: Iterable[tuple[str, str, bool]]) -> set[tuple[str, str]]:
+    """(site, server) of those of which every device says that they do not answer. `votes`: site,
+    server, whether the last looks at one device found the server silent; who knows nothing of
+    the server has no vote."""
+    silent: dict[tuple[str, str], bool] = {}
+    for site, server, gone in votes:
+        silent[site, server] = silent.get((site, server), True) and gone
+    return {place for place, gone in silent.items() if gone}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,16 +49,18 @@ class Sight:
     power: str | None
     silent: bool
     on_battery: bool = False
+    server: str = ""
+    """The dead server that explains its silence, as `server_cause` names it."""
 
 
 def causes(sights: Iterable[Sight]) -> dict[str, str]:
     """Silent device → the device whose fault explains it, or SITE. Who is not in the answer is
     silent by its own fault, or not silent at all.
 
-    In this order: a power cut that the UPS of the room tells; what the device hangs on, link by
-    link to the first that is silent itself; for laptops and tablets without a link of their own
-    the access points of their room, when all of them are silent; the site, when everything there
-    is silent and no single device explains it.
+    In this order: a dead server through which it is asked; a power cut that the UPS of the room
+    tells; what the device hangs on, link by link to the first that is silent itself; for laptops
+    and tablets without a link of their own the access points of their room, when all of them are
+    silent; the site, when everything there is silent and no single device explains it.
     """
     known = {sight.id: sight for sight in sights}
     cut = {s.room: s.id for s in known.values() if s.kind is DeviceKind.UPS and s.on_battery}
@@ -46,7 +71,7 @@ def causes(sights: Iterable[Sight]) -> dict[str, str]:
     found: dict[str, str] = {}
     for sight in known.values():
         if sight.silent:
-            cause = _cause(sight, known, cut, points)
+            cause = sight.server or _cause(sight, known, cut, points)
             if cause and cause != sight.id:
                 found[sight.id] = cause
     return found | _whole_sites(known, found)

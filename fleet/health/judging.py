@@ -1,6 +1,6 @@
 """Judges the stored devices: what is expected of each room now, and the flips that follow."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -8,8 +8,9 @@ from typing import Any
 from sqlalchemy import Engine, RowMapping, select, update
 from sqlmodel import Session, col
 
+from agents.headwind.options import PORT
 from fleet.health import PATIENCE, Expected, Judgement, expectation, judge
-from fleet.health.causes import Sight, causes
+from fleet.health.causes import Sight, causes, dead_servers, server_cause
 from fleet.health.needs import Limits, Needs, limits_of, needs_of
 from fleet.settings import Settings
 from inventory import Device, DeviceKind, DeviceState, Flip, Health, Room, Service, Site, Subject
@@ -18,6 +19,12 @@ from inventory.upsert import insert, table_of
 
 STATE = table_of(DeviceState)
 """Read and written in bulk, as a table: row-by-row objects cost thirty times as much."""
+
+BY_SERVER = "headwind"
+"""The driver whose devices are asked through a server at their address."""
+SERVER_SILENT = "server_silent"
+NO_VOTE = frozenset({"misconfigured", "missing_credential"})
+"""Problems with which perhaps nobody asked the server."""
 
 State = dict[str, Any]
 """One row of `device_state`: column → value."""
@@ -151,6 +158,9 @@ def _judged(session: Session) -> Iterable[RowMapping]:
             col(Device.kind),
             col(Device.service),
             col(Device.room_id),
+            col(Device.driver),
+            col(Device.address),
+            col(Device.port),
             col(Device.uplink_id),
             col(Device.power_id),
             col(Device.thresholds),
@@ -189,10 +199,29 @@ def _known(row: RowMapping) -> Known:
     )
 
 
-def _sights(rows: Iterable[RowMapping], needs: Needs) -> Iterator[Sight]:
+def _votes(rows: Iterable[RowMapping]) -> Iterator[tuple[str, str, bool]]:
+    for row in rows:
+        if row["driver"] != BY_SERVER or row["service"] is not Service.ACTIVE:
+            continue
+        gone = row["problem"] == SERVER_SILENT
+        if row["problem"] not in NO_VOTE and (not gone or row["failures"] >= PATIENCE):
+            yield row["site_id"], _server(row), gone
+
+
+def _server(row: RowMapping) -> str:
+    return server_cause(row["address"], row["port"] or PORT)
+
+
+def _sights(rows: Sequence[RowMapping], needs: Needs) -> Iterator[Sight]:
+    """The devices that have to be there now; those behind a dead server at any time, for it has to
+    be there always."""
+    dead = dead_servers(_votes(rows))
     for row in rows:
         expected = expectation(row["kind"], needs.of(row["room_id"]).expected)
-        if row["service"] is not Service.ACTIVE or expected is Expected.IDLE:
+        server = ""
+        if row["problem"] == SERVER_SILENT and (row["site_id"], _server(row)) in dead:
+            server = _server(row)
+        if row["service"] is not Service.ACTIVE or (expected is Expected.IDLE and not server):
             continue
         yield Sight(
             row["device_id"],
@@ -203,6 +232,7 @@ def _sights(rows: Iterable[RowMapping], needs: Needs) -> Iterator[Sight]:
             row["power_id"],
             silent=not row["reachable"] and row["failures"] >= PATIENCE,
             on_battery=row["reachable"] and row["facts"].get("on_battery") is True,
+            server=server,
         )
 
 

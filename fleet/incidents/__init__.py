@@ -9,7 +9,8 @@ from sqlalchemy import Engine, func, update
 from sqlmodel import Session, col, select
 
 from fleet.health import silence_limit
-from fleet.health.causes import SITE
+from fleet.health.causes import SERVER, SITE
+from fleet.health.judging import SERVER_SILENT
 from fleet.incidents.deciding import Change, Seen, decide
 from fleet.incidents.telling import Fault, Writer, drop, tell_begun, tell_over, too_late
 from fleet.settings import Settings
@@ -17,7 +18,7 @@ from inventory import AgentContact, Device, DeviceState, Health, Incident, Room,
 from inventory.db import reading, session
 from inventory.upsert import insert_missing
 
-__all__ = ["SITE_REASONS", "Fault", "Writer", "current", "past", "tick"]
+__all__ = ["SITE_REASONS", "Fault", "Writer", "current", "name_of", "past", "tick"]
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ def tick(engine: Engine, now: datetime, settings: Settings, write: Writer | None
     puts them into words). Harmless when run twice: an index holds that one cause has one open
     incident."""
     with reading(engine) as opened:
-        seen = [*_devices(opened), *_sites(opened, now, settings)]
+        seen = [*_devices(opened), *_sites(opened, now, settings), *_servers(opened)]
         cut_off = Counter(_cut_off(opened))
         running = {(each.site_id, each.cause): each for each in current(opened)}
         late = too_late(opened, now)
@@ -143,6 +144,29 @@ def _sites(session: Session, now: datetime, settings: Settings) -> Iterator[Seen
             yield Seen(SITE, site, None, Health.FAILED, SITE, silent[site] or at)
         else:
             yield Seen(SITE, site, None, Health.OK, "", LONG_AGO)
+
+
+def _servers(session: Session) -> Iterator[Seen]:
+    """Each management server that is dead, since the last answer that came through it; one that
+    is well again is not seen here, and its incident over at once."""
+    rows = session.exec(
+        select(
+            Room.site_id,
+            DeviceState.cause,
+            func.max(func.coalesce(DeviceState.facts_at, DeviceState.taken_at)),
+        )
+        .join(Device, col(Device.room_id) == col(Room.id))
+        .join(DeviceState, col(DeviceState.device_id) == col(Device.id))
+        .where(col(DeviceState.cause).startswith(SERVER), Device.service == Service.ACTIVE)
+        .group_by(col(Room.site_id), col(DeviceState.cause))
+    )
+    for site, server, since in rows:
+        yield Seen(server, site, None, Health.FAILED, SERVER_SILENT, since)
+
+
+def name_of(incident: Incident) -> str:
+    """What has failed, where it is neither a device nor a whole site: a server's address."""
+    return incident.cause.removeprefix(SERVER) if incident.cause.startswith(SERVER) else ""
 
 
 def _cut_off(session: Session) -> Iterator[tuple[str, str]]:

@@ -16,7 +16,7 @@ MOST = 3
 """So many of them may fail: 30 percent."""
 BACK = timedelta(days=2)
 NOT_ITS_FAULT = (
-    "unreachable", "denied", "host_key_changed", "wrong_device", "misconfigured",
+    "unreachable", "server_silent", "denied", "host_key_changed", "wrong_device", "misconfigured",
     "missing_credential", "no_answer", "interrupted", "no_journal", "in_use",
 )  # fmt: skip
 """A reset that ended for such a reason says something about a device, a line or an agent, and

@@ -24,7 +24,7 @@ UNSUPPORTED = "unsupported_tier"
 """The device cannot do so much: it is asked for less."""
 STEP = re.compile(r"[a-z][a-z0-9_]{0,31}")
 """A name as devices give their steps; one that this version does not know is kept all the same."""
-UNTOUCHED = frozenset({"unreachable"})
+UNTOUCHED = frozenset({"unreachable", "server_silent"})
 """A failed attempt for such a reason touched nothing: the device was away."""
 PROVABLE = (*UNDER_WAY, RunState.PLANNED, RunState.UNKNOWN)
 """Where the proof of the last order still counts: it may come late, after a dead uplink."""
