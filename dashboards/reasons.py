@@ -315,7 +315,7 @@ DELIVERY = {
     "no_secret": N_("Das Geheimnis ist nicht lesbar."),
     "unreachable": N_("Mail-Server oder Webhook sind nicht erreichbar."),
     "timed_out": N_("Mail-Server oder Webhook antworten zu langsam."),
-    "denied": N_("Der Mail-Server nimmt das Kennwort nicht an."),
+    "denied": N_("Der Mail-Server nimmt das Kennwort oder den Absender nicht an."),
     "busy": N_("Mail-Server oder Webhook nehmen gerade nichts an."),
     "refused": N_("Mail-Server oder Webhook lehnen die Nachricht ab."),
     "refused_address": N_("Die Adresse führt in ein internes Netz."),

@@ -39,7 +39,7 @@ PROBLEMS: dict[str, str] = {
     "no_secret": "The secret of the mail server or the webhook cannot be read.",
     "unreachable": "The mail server or webhook cannot be reached.",
     "timed_out": "The mail server or webhook answers too slowly.",
-    "denied": "The mail server does not take the user and password.",
+    "denied": "The mail server does not take the user and password, or the sender.",
     "busy": "The mail server or webhook cannot take it now.",
     "refused": "The mail server or webhook does not take it.",
     "refused_address": "The address leads into an internal network.",
@@ -109,8 +109,13 @@ def _mail(parcel: Parcel, settings: Settings, now: datetime) -> None:
     except smtplib.SMTPRecipientsRefused as error:
         codes = [code for code, _ in error.recipients.values()]
         raise NotDelivered("refused" if min(codes) >= 500 else "busy") from None
-    except smtplib.SMTPResponseException as error:
+    except smtplib.SMTPDataError as error:
         raise NotDelivered("refused" if error.smtp_code >= 500 else "busy") from None
+    except smtplib.SMTPSenderRefused as error:
+        # That is said of us, not of the message: it can be put right while the message waits.
+        raise NotDelivered("denied" if error.smtp_code >= 500 else "busy") from None
+    except smtplib.SMTPResponseException:
+        raise NotDelivered("busy") from None
     except TimeoutError:
         raise NotDelivered("timed_out") from None
     except (smtplib.SMTPException, OSError, ValueError):

@@ -4,7 +4,9 @@ import hashlib
 import hmac
 import json
 import logging
+import socket
 import ssl
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -113,6 +115,21 @@ def test_a_mail_server_that_will_not(now: datetime) -> None:
         deliver(PARCEL, settings, now)  # taken, and then the line was cut
         assert len(server.letters) == 1
     assert why(PARCEL, settings, now) == "unreachable"
+
+
+def test_what_a_mail_server_says_of_us_is_no_word_about_the_message(now: datetime) -> None:
+    with mail_server("geheim", auth_required=True) as server:
+        code = why(PARCEL, mail_settings(server.port), now)
+    assert (code, code in delivery.FINAL) == ("denied", False)
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+
+        def turn_away() -> None:
+            with closed.accept()[0] as line:
+                line.sendall(b"554 not now\r\n")
+                line.recv(100)
+
+        threading.Thread(target=turn_away, daemon=True).start()
+        assert why(PARCEL, mail_settings(closed.getsockname()[1]), now) == "busy"
 
 
 def test_a_webhook_is_signed(now: datetime, tmp_path: Path) -> None:
