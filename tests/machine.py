@@ -57,7 +57,7 @@ class Machine:
             if os.environ.get("RAUMWART_ALL_PARTS"):
                 pytest.fail(errors)
             pytest.skip(f"no machine of its own here: {errors}")
-        pid = str(_child_of(self._root.pid))
+        pid = str(child_of(self._root.pid))
         self._enter = [enter, "-t", pid, "-m", "-p", "-i", "-u", "--", "sh", "-c"]
 
     def __enter__(self) -> Self:
@@ -74,11 +74,11 @@ class Machine:
             env=ENVIRONMENT,
         )  # fmt: skip
 
-    def sh(self, script: str, check: bool = True) -> str:
+    def sh(self, script: str, check: bool = True, seconds: float = 120) -> str:
         """Run as the machine's root; its standard output."""
         done = subprocess.run(
             [*self._enter, script],
-            capture_output=True, text=True, timeout=120, check=False, env=ENVIRONMENT,
+            capture_output=True, text=True, timeout=seconds, check=False, env=ENVIRONMENT,
         )  # fmt: skip
         assert not check or done.returncode == 0, done.stdout + done.stderr
         return done.stdout
@@ -105,8 +105,9 @@ class Machine:
         self._root.communicate()
 
 
-def _child_of(parent: int) -> int:
+def child_of(parent: int) -> int:
+    """The only child of a process. Raises IndexError while there is none."""
     listed = subprocess.run(
-        ["ps", "-o", "pid=", "--ppid", str(parent)], capture_output=True, text=True, check=True
+        ["ps", "-o", "pid=", "--ppid", str(parent)], capture_output=True, text=True, check=False
     )
     return int(listed.stdout.split()[0])

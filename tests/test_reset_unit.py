@@ -1,6 +1,6 @@
 """Where systemd runs, a reset is a unit with a limited time, here by a stand-in of `systemd-run`.
 
-systemd itself is not here: what is tested is what we ask of it, and that the unit's command works.
+What we ask of it, and that the unit's command works; systemd itself is in `test_booted_laptop`.
 """
 
 import os

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from shutil import copytree
 from typing import Any, Protocol
 
 import paramiko
@@ -24,6 +25,8 @@ from tests.sshd import new_key
 pytestmark = pytest.mark.timeout(300)
 REPOSITORY = Path(__file__).parents[1]
 ROLE = REPOSITORY / "ansible" / "roles" / "room_laptop"
+PLAY_S = 250
+"""So long a play may take where many tests run side by side."""
 AMPLE = timedelta(seconds=60)
 PLAYBOOK = """
 - hosts: all
@@ -56,8 +59,10 @@ class World(Machine):
         for profile, file in (("standard", "Willkommen"), ("senioren", "GROSSE-SCHRIFT")):
             (folder / "profile" / profile).mkdir(parents=True)
             (folder / "profile" / profile / file).write_text("")
+        # Both runs are of the same role, even when somebody works on it meanwhile.
+        role = copytree(ROLE, folder / "room_laptop")
         (folder / "playbook.yml").write_text(
-            PLAYBOOK.format(role=ROLE, key=self.public, profile=folder / "profile")
+            PLAYBOOK.format(role=role, key=self.public, profile=folder / "profile")
         )
         super().__init__()
         # The kernel keeps keys by the number of their owner, for all machines side by side.
@@ -72,7 +77,8 @@ class World(Machine):
         return self.sh(
             "ANSIBLE_NOCOLOR=1 ANSIBLE_PIPELINING=1"
             f" {sys.executable} -m ansible playbook -i localhost, -c local"
-            f" -e ansible_python_interpreter=/usr/bin/python3 {self.folder / 'playbook.yml'}"
+            f" -e ansible_python_interpreter=/usr/bin/python3 {self.folder / 'playbook.yml'}",
+            seconds=PLAY_S,
         )
 
 

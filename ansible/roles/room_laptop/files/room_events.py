@@ -31,10 +31,9 @@ class Events:
         self._path.write_bytes(b"")
 
     def __call__(self, event: Dict[str, Any]) -> None:
-        known = self._read()
         about = {
             "t": datetime.now(timezone.utc).isoformat(),
-            "seq": _seq(known[-1]) + 1 if known else 1,
+            "seq": self.last() + 1,
             "reset_id": self._reset_id,
         }
         line = json.dumps(dict(about, **event), separators=(",", ":")).encode() + b"\n"
@@ -50,6 +49,11 @@ class Events:
     def since(self, seq: int) -> List[Dict[str, Any]]:
         """What was told after this number."""
         return [event for event in self._read() if _seq(event) > seq]
+
+    def last(self) -> int:
+        """The last number; 0: nothing was told yet."""
+        known = self._read()
+        return _seq(known[-1]) if known else 0
 
     def _read(self) -> List[Dict[str, Any]]:
         try:
@@ -83,15 +87,20 @@ def forget_old(config: Config, kept: List[str]) -> None:
             path.unlink()
 
 
-def follow(config: Config, reset_id: str, seq: int, emit: Emit) -> Optional[Dict[str, Any]]:
+def follow(
+    config: Config, reset_id: str, seq: int, emit: Emit, *, handed: bool = False
+) -> Optional[Dict[str, Any]]:
     """Pass on what is told after `seq` until the end; returns the end event.
 
-    None: whoever worked on it is gone without an end. Following again changes nothing.
+    None: whoever worked on it is gone without an end. Following again changes nothing. `handed`:
+    to systemd, a moment ago, so that its worker may still be on its way.
     """
-    events, begun = Events(config, reset_id), time.monotonic()
-    pause = PAUSE_S[0]
+    events, until = Events(config, reset_id), time.monotonic() + BEGIN_S
+    told, pause = events.last(), PAUSE_S[0]
     while True:
-        alive = _alive(config, reset_id) or (not seq and time.monotonic() < begun + BEGIN_S)
+        alive = _alive(config, reset_id)
+        if not alive and (handed or not told) and seq <= told:
+            alive = time.monotonic() < until
         fresh = events.since(seq)
         for event in fresh:
             emit(event)

@@ -37,7 +37,11 @@ def as_unit(config_path: str, reset_id: str, seconds: int) -> bool:
         "-p", f"TimeoutStopSec={GRACE_S}", "--",
         sys.executable, "-Es", command, "--config", config_path, "run", reset_id,
     )  # fmt: skip
-    return answer is not None
+    if answer is not None:
+        return True
+    # Asked twice at once, the second time it runs already.
+    state = run("systemctl", "show", "--value", "-p", "ActiveState", f"{unit}.service") or ""
+    return state.strip() in ("active", "activating", "deactivating")
 
 
 def as_session(work: Callable[[], None], seconds: int, too_late: Callable[[], None]) -> None:

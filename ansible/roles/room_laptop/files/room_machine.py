@@ -124,6 +124,8 @@ class Machine:
 
     def restart(self) -> bool:
         """Whether the laptop is up again already; a real one goes down first."""
+        # The system ends this unit, and what it started, while the answer is still on its way.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         if run("systemctl", "reboot") is None:
             raise StillThere("a system that does not restart")
         return False
@@ -137,6 +139,12 @@ class Machine:
         run("loginctl", "disable-linger", self._config.guest)
         run("loginctl", "terminate-user", self._config.guest)
         self._signal(signal.SIGTERM)
+        try:
+            self._kill_all()
+        finally:
+            self._end_manager()
+
+    def _kill_all(self) -> None:
         if self._gone_within(QUIT_S):
             return
         deadline = time.monotonic() + KILL_S
@@ -145,6 +153,12 @@ class Machine:
             if self._gone_within(0.5):
                 return
         raise StillThere(f"{self.count_processes()} processes")
+
+    def _end_manager(self) -> None:
+        """Until systemd, too, is done with the guest; that we killed its part is no fault of it."""
+        units = [f"{name}@{self._config.uid}.service" for name in ("user", "user-runtime-dir")]
+        run("systemctl", "stop", *units)
+        run("systemctl", "reset-failed", *units)
 
     def _gone_within(self, seconds: float) -> bool:
         deadline = time.monotonic() + seconds

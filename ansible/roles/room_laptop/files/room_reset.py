@@ -44,7 +44,7 @@ def start(config: Config, config_path: str, text: str, emit: Emit) -> Optional[D
                 return end
         elif lock.holder() != job.reset_id:
             return _refuse(job.reset_id, Refusal("busy"), emit)
-    return follow(config, job.reset_id, 0, emit)
+    return follow(config, job.reset_id, 0, emit, handed=room_launch.by_systemd())
 
 
 def _begin(
