@@ -131,10 +131,8 @@ class Worker:
 
     def _repeat(self, order: Order, journal: Journal) -> None:
         answers = journal.answers(order.id)
-        if not answers or answers[-1].step in (
-            Step.ACCEPTED,
-            Step.ACTED,
-        ):  # its end could not be written
+        last = answers[-1].step if answers else Step.ACCEPTED
+        if last in (Step.ACCEPTED, Step.ACTED):  # its end could not be written
             answers.append(self._interrupted(order.id, order.device))
         for outcome in answers:
             self._answer(order.site, outcome)

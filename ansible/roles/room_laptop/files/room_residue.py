@@ -131,12 +131,19 @@ def _sweep_folder(
     return removed
 
 
+def _names(folder: int) -> Iterator[str]:
+    """One by one, however many a guest made; what is removed meanwhile disturbs nothing."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            yield entry.name
+
+
 def _owned(
     folder: int, ids: List[range], depth: int, skipped: Sequence[Tuple[int, int]] = ()
 ) -> Iterator[Tuple[int, str]]:
     """(open parent, name) of each entry of the guest; what lies inside one is not told again."""
     device = os.fstat(folder).st_dev
-    for name in os.listdir(folder):
+    for name in _names(folder):
         try:
             info = os.stat(name, dir_fd=folder, follow_symlinks=False)
         except FileNotFoundError:

@@ -12,13 +12,16 @@ import secrets
 import shutil
 import stat
 import time
-from typing import Iterator, Optional, Tuple
+from itertools import islice
+from typing import Iterator, List, Optional, Tuple
 
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 MAX_DEPTH = 40
 MAX_ENTRIES = 100_000
+AT_ONCE = 10_000
+"""Names of one folder that are held in memory."""
 MAX_BYTES = 1 << 30
 RENAME_EXCHANGE = 2
 AT_FDCWD = -100
@@ -90,21 +93,24 @@ def _empty_upwards(name: str, top: int, until: float) -> int:
         if os.fstat(folder).st_dev != os.fstat(top).st_dev:
             raise OSError(errno.EBUSY, "something is mounted here")
         removed = 0
-        for child in _entries(folder):
-            if _unlinked(child, folder):
-                removed += 1
-            else:
-                os.rename(child, secrets.token_hex(16), src_dir_fd=folder, dst_dir_fd=top)
-            _not_after(until)
+        while children := _entries(folder):
+            for child in children:
+                if _unlinked(child, folder):
+                    removed += 1
+                else:
+                    os.rename(child, secrets.token_hex(16), src_dir_fd=folder, dst_dir_fd=top)
+                _not_after(until)
         return removed
     finally:
         os.close(folder)
 
 
-def _entries(folder: int) -> list[str]:
+def _entries(folder: int) -> List[str]:
+    """Some of them: a guest can make more than fit into the memory."""
     if os.geteuid() != 0:
         os.fchmod(folder, 0o700)
-    return os.listdir(folder)
+    with os.scandir(folder) as entries:
+        return [entry.name for entry in islice(entries, AT_ONCE)]
 
 
 def _unlinked(name: str, parent: int) -> bool:
@@ -181,7 +187,11 @@ def _describe(
         raise TooBig("folders too deep for a prepared home")
     here = os.fstat(folder)
     yield _line(path or ".", "folder", here, owner, ""), 0
-    for name in sorted(os.listdir(folder)):
+    with os.scandir(folder) as entries:
+        names = [entry.name for entry in islice(entries, MAX_ENTRIES + 1)]
+    if len(names) > MAX_ENTRIES:
+        raise TooBig("more than a prepared home can hold")
+    for name in sorted(names):
         below = path + "/" + name
         info = os.stat(name, dir_fd=folder, follow_symlinks=False)
         if stat.S_ISDIR(info.st_mode) and info.st_dev == here.st_dev:
