@@ -172,6 +172,7 @@ def _devices(
     )
     found: dict[str, list[Candidate]] = defaultdict(list)
     usual = timedelta(seconds=settings.reset_lead_s)
+    early = timedelta(seconds=settings.reset_ahead_s)
     # Unpacked, for it runs once per device: access by name is measurably slower.
     for row in _rows(session, rooms, now, settings):
         device, name, room, kind, spare, recipe, lead_s, health, reason, silent, *told = row
@@ -189,6 +190,7 @@ def _devices(
                 seen_at=seen_at,
                 battery=_battery(kind, battery, plugged),
                 lead=lead if recipe else None,
+                ahead=lead if lead_s else early,
                 run=runs.get(device),
                 by_hand=tuple(by_hand[device]) if device in by_hand else (),
             )
@@ -295,6 +297,7 @@ def _by_hand(session: Session, now: datetime) -> Iterable[tuple[str, Proof]]:
         .outerjoin(DeviceState, col(DeviceState.device_id) == col(ResetRun.device_id))
         .where(col(ResetRun.course_id).is_(None), col(ResetRun.state) == RunState.VERIFIED)
         .where(col(ResetRun.requested_by) != BY_PLAN)  # put to rest, not made ready
+        .where(col(ResetRun.recipe_id) != canary.CANARY)  # clean, but made ready for nobody
         .where(col(ResetRun.planned_at) > now - BACK)
     )
     return _proofs(rows)

@@ -95,6 +95,8 @@ class Candidate:
     battery: float | None = None
     """How full it is, 0 to 1; None: it is plugged in, or nobody knows."""
     lead: timedelta | None = None
+    ahead: timedelta | None = None
+    """How long before a course its reset may be; None: as long as `lead`."""
     run: Proof | None = None
     by_hand: tuple[Proof, ...] = ()
 
@@ -319,7 +321,7 @@ def proved(device: Candidate, lesson: Lesson | None, now: datetime) -> bool:
     """
     if lesson is None or device.lead is None:
         return False
-    earliest = lesson.start - device.lead
+    earliest = lesson.start - (device.ahead or device.lead)
     return (device.run is not None and _holds(device.run, lesson, now)) or any(
         each.looked_at is not None and each.looked_at >= earliest and _holds(each, lesson, now)
         for each in device.by_hand
