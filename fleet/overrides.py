@@ -229,6 +229,11 @@ def reapply(session: Session, feed_id: str) -> None:
     lost = select(Override, Course.id).join(Course, and_(same, here))
     for said, course_id in session.exec(lost.where(col(Override.course_id).is_(None))).all():
         said.course_id = course_id
+    # A skipped reset goes along with a course that moves.
+    moved = select(Override, Course.end).join(Course, col(Course.id) == col(Override.course_id))
+    moved = moved.where(here, Override.kind == OverrideKind.SKIP, col(Override.ended_at).is_(None))
+    for said, end_now in session.exec(moved.where(col(Override.until) != col(Course.end))).all():
+        said.until = end_now
     session.flush()
 
 

@@ -15,18 +15,31 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from sqlalchemy import Engine
 from sqlmodel import col, select
 
-from agents.messages import Order, Outcome, Step
-from fleet import overrides, resets
+from agents.messages import Order, Outcome, Reading, Step
+from fleet import intake, overrides, readiness, resets
 from fleet.settings import Settings
-from inventory import OPEN_STATES, Course, Feed, OverrideKind, ResetRun, RunState
+from inventory import (
+    OPEN_STATES,
+    Course,
+    Feed,
+    OverrideKind,
+    Readiness,
+    ResetRun,
+    RunState,
+    Verdict,
+)
 from inventory.db import migrate, open_engine, reading, session
-from tests.room import CLEAN, add_course, change, claim, furnish, outcome, runs, say
+from tests.room import CLEAN, add_course, change, claim, furnish, heard, outcome, runs, say
 
 S = Settings(
     reset_lead_s=1800, reset_ahead_s=1800, reset_per_day=100, reset_grace_s=60, reset_buffer_s=120
 )
 GRACE, BUFFER = timedelta(seconds=60), timedelta(seconds=120)
 RUNTIME = timedelta(seconds=60)
+LOOK = timedelta(seconds=5)
+"""So long after the end of an act it is looked at."""
+AT_IT = timedelta(minutes=3)
+"""So long somebody who was signed in is believed to be still there."""
 BEGIN = datetime(2026, 11, 23, 8, tzinfo=UTC)
 ROOMS = ("r1", "r2")
 UNDER_WAY = (RunState.ORDERED, RunState.ACTED)
@@ -45,7 +58,7 @@ def template() -> Path:
 def fill(engine: Engine) -> None:
     recipe = {"max_runtime_s": int(RUNTIME.total_seconds()), "settle_s": 5, "tries": 3}
     for room in ROOMS:
-        furnish(engine, BEGIN, room=room, laptops=2, recipe=recipe)
+        furnish(engine, BEGIN, room=room, laptops=2, recipe=recipe, required={"laptop": 1})
     with session(engine) as opened:
         for feed in opened.exec(select(Feed)):
             feed.max_age_s = 10**6
@@ -86,6 +99,10 @@ class World(RuleBasedStateMachine):
         self.done: set[str] = set()
         self.proved: set[str] = set()
         self.doubtful: set[str] = set()
+        self.used: dict[str, datetime] = {}
+        """Device → when somebody last sat at it."""
+        self.frozen: dict[int, tuple[Verdict, datetime]] = {}
+        self.ready = 0
         self.added = 0
 
     def teardown(self) -> None:
@@ -117,6 +134,7 @@ class World(RuleBasedStateMachine):
             changed = chance.random() < 0.4
             if chance.random() < 0.8:
                 self.plan()
+                self.freeze()
                 self.somebody_lets_it_go_on()
             if changed:  # often after the plan: the last gate has to see it
                 self.calendar_changes(chance, chance.choice(ROOMS))
@@ -135,6 +153,53 @@ class World(RuleBasedStateMachine):
         with session(self.engine) as opened:
             resets.expire(opened, self.now)
             resets.plan(opened, self.now, self.settings)
+
+    def freeze(self) -> None:
+        """I10: each course that has begun has one verdict for good, and a good one is true."""
+        courses = self.courses()
+        if {one.id for one in courses if one.start <= self.now} <= self.frozen.keys():
+            return  # nothing begins
+        heard(self.engine, self.now - timedelta(seconds=1))
+        with session(self.engine) as opened:
+            readiness.freeze(opened, self.now, self.settings)
+        with reading(self.engine) as opened:
+            rows = {row.course_id: row for row in opened.exec(select(Readiness))}
+        assert {one.id for one in courses if one.start <= self.now} <= rows.keys()
+        for course in courses:
+            row = rows.get(course.id or 0)
+            if row is None or course.id in self.frozen:
+                continue
+            assert row.judged_at == self.now
+            if row.verdict is Verdict.READY:
+                self.was_ready(course, [one for one in courses if one.room_id == course.room_id])
+        for number, row in rows.items():
+            kept = self.frozen.setdefault(number, (row.verdict, row.judged_at))
+            assert kept == (row.verdict, row.judged_at)
+
+    def was_ready(self, course: Course, here: list[Course]) -> None:
+        """One laptop is enough: the last that was done to it proved it clean, after everybody had
+        gone, and nobody sat at it since."""
+        self.ready += 1
+        gone = max([one.end for one in here if one.start < course.start], default=BEGIN - AT_IT)
+        early = course.start - BUFFER
+
+        def fit(device: str) -> bool:
+            done = [act for act in self.acts if act.device == device]
+            if not done:
+                return False
+            last = max(done, key=lambda act: act.end)
+            used = self.used.get(device, BEGIN - AT_IT)
+            since = last.end + LOOK
+            return last.order in self.proved and gone <= since and not since <= used < early
+
+        assert fit(f"{course.room_id}-l1") or fit(f"{course.room_id}-l2")
+
+    def somebody_sits_down(self, device: str) -> None:
+        """As the poller tells it, and the intake takes it in."""
+        facts = {"sessions": 1, "used_since": True}
+        told = Reading(device=device, taken_at=self.now, reachable=True, facts=facts)
+        assert intake.apply(self.engine, [told], self.now, self.settings).stored
+        self.used[device] = self.now
 
     def planning_again_changes_nothing(self) -> None:
         """Nor does a course that is not held."""
@@ -161,6 +226,8 @@ class World(RuleBasedStateMachine):
             assert run.course_start > self.now, "what is past is not made up for"
             assert order.room not in self.doubtful
             assert order.device not in under_way, "a second order while one is under way"
+            used = self.used.get(order.device, BEGIN)
+            assert used == BEGIN or self.now - used > AT_IT, "somebody is signed in"
             under_way.add(order.device)
             following = None
             for course in courses:
@@ -209,6 +276,8 @@ class World(RuleBasedStateMachine):
             by = timedelta(minutes=chance.choice([-20, -5, 5, 30]))
             moved = {"start": course.start + by, "end": course.end + by}
             change(self.engine, Course, course.id, **moved)
+            with session(self.engine) as opened:
+                overrides.reapply(opened, f"f-{room}")
 
     # bus and agent
 

@@ -15,6 +15,7 @@ from fleet.resets.breaker import NOT_ITS_FAULT
 from fleet.settings import Settings
 from inventory import (
     AgentContact,
+    Course,
     Device,
     DeviceState,
     Feed,
@@ -103,6 +104,18 @@ def test_a_skipped_reset_is_dropped_and_comes_back(engine: Engine, now: datetime
     assert [order.device for order in claim(engine, now, S)] == ["r1-l1"]
 
 
+def test_a_skipped_reset_goes_along_with_a_course_that_moves(engine: Engine, now: datetime) -> None:
+    furnish(engine, now, laptops=1)
+    course = add_course(engine, now + HOUR)
+    override(engine, OverrideKind.SKIP, Scope(course=course), now)
+    change(engine, Course, course, start=now + 4 * HOUR, end=now + 5 * HOUR)
+    with session(engine) as opened:
+        overrides.reapply(opened, "f-r1")
+    late = now + 3 * HOUR  # it would have been over by now
+    plan(engine, late, S)
+    assert claim(engine, late, S) == []
+
+
 def test_a_device_in_repair_and_one_that_is_in_use_wait(engine: Engine, now: datetime) -> None:
     furnish(engine, now, laptops=3)
     add_course(engine, now + HOUR)
@@ -112,6 +125,56 @@ def test_a_device_in_repair_and_one_that_is_in_use_wait(engine: Engine, now: dat
     change(engine, DeviceState, "r1-l3", facts={"sessions": 1}, facts_at=now - HOUR)
     assert [order.device for order in claim(engine, now, S)] == ["r1-l3"]
     assert refusals(engine) == {"vhs\nG4": 1, "vhs\nG8": 1}
+
+
+def test_who_was_signed_in_for_three_minutes_past_is_believed(
+    engine: Engine, now: datetime
+) -> None:
+    furnish(engine, now, laptops=1)
+    add_course(engine, now + HOUR)
+    plan(engine, now, S)
+    change(engine, DeviceState, "r1-l1", facts={"sessions": 1}, facts_at=now - 3 * MINUTE)
+    assert claim(engine, now, S) == []
+    assert len(claim(engine, now + timedelta(seconds=1), S)) == 1
+
+
+@pytest.mark.parametrize("what", ["course", "device"])
+def test_what_moved_since_it_was_planned_is_not_sent(
+    engine: Engine, now: datetime, what: str
+) -> None:
+    furnish(engine, now, laptops=1)
+    furnish(engine, now, room="r2", laptops=0)
+    course = add_course(engine, now + HOUR)
+    plan(engine, now, S)
+    if what == "course":
+        change(engine, Course, course, start=now + HOUR + 5 * MINUTE)
+    else:
+        change(engine, Device, "r1-l1", room_id="r2")
+    assert claim(engine, now, S) == []
+    assert [run.reason for run in runs(engine)] == ["plan_changed"]
+
+
+def test_a_reset_by_hand_is_not_sent_after_its_latest_start(engine: Engine, now: datetime) -> None:
+    """Where no course follows nothing else would keep it."""
+    furnish(engine, now, laptops=1)
+    with session(engine) as opened:
+        latest = resets.request(opened, "r1-l1", now, S, "IT").not_after
+    assert claim(engine, latest + timedelta(seconds=1), S) == []
+    assert len(claim(engine, latest, S)) == 1
+
+
+def test_an_order_that_never_left_is_no_attempt(engine: Engine, now: datetime) -> None:
+    furnish(engine, now, laptops=1)
+    add_course(engine, now + HOUR)
+    plan(engine, now, S)
+    orders = claim(engine, now, S)
+    with session(engine) as opened:
+        resets.give_back(opened, orders, now)
+    (run,) = runs(engine)
+    assert (run.state, run.attempts, run.failures) == (RunState.PLANNED, 0, 0)
+    assert run.deadline == run.not_after
+    assert claim(engine, now, S) == [], "the bus is away"
+    assert [order.id for order in claim(engine, run.next_try_at, S)] == [orders[0].id]
 
 
 def test_the_tier_that_was_planned_goes_with_the_order(engine: Engine, now: datetime) -> None:
