@@ -145,6 +145,16 @@ def test_a_proof_from_before_the_last_course_is_none() -> None:
     lesson = replace(LESSON, previous_end=NOW + MINUTE)
     judged = judge_room({}, [laptop(1)], lesson, NOW + 2 * MINUTE)
     assert judged.reasons[-1].code == "not_proved"
+    at_its_end = replace(LESSON, previous_end=NOW)
+    for now in (NOW, LESSON.start):
+        assert judge_room({}, [laptop(1)], at_its_end, now).verdict is Verdict.READY
+
+
+def test_a_reset_that_is_about_to_be_planned_is_counted_on() -> None:
+    last = LESSON.start - LESSON.buffer
+    room = [laptop(1, run=None)]
+    assert verdict(*room, now=last - timedelta(seconds=1)) is Verdict.READY
+    assert verdict(*room, now=last) is Verdict.NOT_READY
 
 
 def test_a_reset_by_hand_counts_if_it_is_not_too_old() -> None:
