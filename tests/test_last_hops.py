@@ -41,7 +41,7 @@ def some(chance: Random) -> tuple[Order, Roster]:
         room=odd("r1", "r2"), not_before=NOW - odd(MINUTE, -MINUTE, -S),
         not_after=NOW + odd(MINUTE, -MINUTE, -S), max_runtime_s=chance.choice([60, 120, 300]),
         settle_s=chance.choice([0, 30]), plan_rev=odd(3, 2, 4), force=odd(False, True),
-        force_all=odd(False, True),
+        force_all=odd(False, True), steps=chance.choice([{}, {"tier": "quick"}]),
         next_start=odd(None, *(NOW + each for each in near)),
     )  # fmt: skip
     busy = []
@@ -59,8 +59,8 @@ def some(chance: Random) -> tuple[Order, Roster]:
     trust = {"r1": NOW + odd(HOUR, -S), "r2": NOW + odd(HOUR, -S)}
     roster = Roster(
         site="north", revision=1, sent_at=NOW - odd(5 * MINUTE, 49 * HOUR, -2 * MINUTE),
-        targets=[Target(device=d, room=r, kind="laptop", driver="ssh", address="x")
-                 for d, r in (("d1", "r1"), ("d2", "r2"))],
+        targets=[Target(device=d, room=r, kind="laptop", driver="ssh", address="x",
+                        serves=odd([], ["r1", "r2"])) for d, r in (("d1", "r1"), ("d2", "r2"))],
         busy=busy, trusted_until=odd(trust, {"r2": NOW + HOUR}), holds=holds, plan_rev=3,
     )  # fmt: skip
     return order, roster
@@ -71,7 +71,9 @@ def harm(order: Order, roster: Roster) -> Iterator[str]:
     places = {"d1": "r1", "d2": "r2"}
     room = places.get(order.device, "")
     end = NOW + (order.max_runtime_s + order.settle_s) * S
-    starts = [one.start for one in roster.busy if one.room == room]
+    served = [each for one in roster.targets if one.device == order.device for each in one.serves]
+    felt = {room, *(served if order.steps else ())}
+    starts = [one.start for one in roster.busy if one.room in felt]
     if order.next_start is not None:
         starts.append(order.next_start)
     yield from ["expired"] * (order.not_after < NOW)
@@ -86,11 +88,11 @@ def harm(order: Order, roster: Roster) -> Iterator[str]:
         if holds and one.room in ("", room) and one.device in ("", order.device):
             overruled = order.force_all or one.reason != "paused_everywhere"
             yield from [] if order.force and overruled else [one.reason]
-    until = roster.trusted_until.get(room)
-    if (until is None or until < NOW) and room and not order.force:
-        yield "calendar_in_doubt"
+    for each in felt if room and not order.force else ():
+        if roster.trusted_until.get(each, NOW - S) < NOW:
+            yield "calendar_in_doubt"
     for one in roster.busy:
-        if one.room == room and one.start - MINUTE <= NOW < one.end:
+        if one.room in felt and one.start - MINUTE <= NOW < one.end:
             yield "course_running"
     # `next_start` in the past: it was ordered before a course that has begun by now.
     passed = order.next_start is not None and order.next_start <= NOW
