@@ -117,6 +117,18 @@ def test_a_look_before_the_end_of_the_act_proves_nothing(
     assert proof(engine) is None
 
 
+@pytest.mark.parametrize(("acted", "told"), [(0, 10), (10, 0)])
+def test_the_later_of_two_ends_that_were_told_counts(
+    engine: Engine, order: Order, now: datetime, acted: int, told: int
+) -> None:
+    ended = now + 30 * SECOND
+    first, second = ended - acted * SECOND, ended - told * SECOND
+    say(engine, outcome(order, Step.ACTED, ended, finished_at=first), ended)
+    say(engine, looked(order, second, at=ended - SECOND), ended)
+    assert (run(engine).state, run(engine).reason) == (RunState.PLANNED, "look_too_old")
+    assert proof(engine) is None
+
+
 def test_a_look_without_an_act_proves_nothing(engine: Engine, order: Order, now: datetime) -> None:
     say(engine, looked(order, now, finished_at=None), now + MINUTE)
     assert (run(engine).state, run(engine).reason) == (RunState.PLANNED, "look_too_old")
