@@ -10,7 +10,7 @@ from dashboards.view import environment, local
 from fleet.incidents import Fault, name_of
 from fleet.notify import Letter, Written
 from fleet.readiness import Reason
-from inventory import Level
+from inventory import Level, Verdict
 
 SUBJECTS = {
     Level.DAY_BEFORE: "{room}: Morgen klappt etwas nicht",
@@ -18,6 +18,8 @@ SUBJECTS = {
     Level.DUTY: "{room}: Nicht bereit für den Kurs um {time} Uhr",
     Level.RECOVERED: "{room}: Jetzt ist alles bereit",
 }
+UNCLEAR = "{room}: Unklar, ob bereit für den Kurs um {time} Uhr"
+"""Instead of the duty's usual subject: nobody may be told more than is known."""
 SWITCH_ON = "Prüfen Sie bei {name}: Steckt der Stecker? Schalten Sie das Gerät ein."
 LAY_ASIDE = "Legen Sie {name} zur Seite. Es ist nicht sicher, dass es geleert ist."
 CALL = "Sie müssen nichts tun. Die IT sieht danach."
@@ -59,7 +61,9 @@ def write(public_url: str, letter: Letter, now: datetime) -> Written:
         link=link,
     )
     time = format_time(local(letter.courses[0].start), "HH:mm", locale="de")
-    subject = SUBJECTS[letter.level].format(room=letter.room.name, time=time)
+    unclear = letter.level is Level.DUTY and letter.verdict is Verdict.UNKNOWN
+    subject = UNCLEAR if unclear else SUBJECTS[letter.level]
+    subject = subject.format(room=letter.room.name, time=time)
     return Written(subject, text.strip() + "\n", link)
 
 

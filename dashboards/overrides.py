@@ -21,7 +21,7 @@ from inventory.recipes import CANARY
 router = APIRouter(default_response_class=HTMLResponse)
 
 FOREVER = ""
-EVENING = 22
+EVENING, MORNING = 22, 7
 HOURS = {"1": 1, "1.5": 1.5, "2": 2, "3": 3, "4": 4}
 UNTIL = [
     ("1", N_("eine Stunde")),
@@ -33,7 +33,7 @@ UNTIL = [
 LONGER = [
     *UNTIL,
     ("evening", N_("bis heute Abend, 22 Uhr")),
-    ("morning", N_("bis morgen früh, 7 Uhr")),
+    ("morning", N_("bis zum nächsten Morgen, 7 Uhr")),
     ("week", N_("eine Woche")),
 ]
 ENDLESS = [*LONGER, (FOREVER, N_("bis jemand es aufhebt"))]
@@ -359,6 +359,6 @@ def moment_of(said: str, now: datetime, deed: Deed) -> datetime | None:
     if said == "evening":
         return today.replace(hour=EVENING, minute=0, second=0, microsecond=0)
     if said == "morning":
-        tomorrow = today + timedelta(days=1)
-        return tomorrow.replace(hour=7, minute=0, second=0, microsecond=0)
+        at_seven = today.replace(hour=MORNING, minute=0, second=0, microsecond=0)
+        return at_seven if at_seven > today else at_seven + timedelta(days=1)
     return now + timedelta(days=7)

@@ -75,6 +75,15 @@ def test_the_end_of_trouble_asks_for_nothing(now: datetime) -> None:
     assert "Bitte tun Sie" not in text
 
 
+def test_the_duty_is_not_told_more_than_is_known(now: datetime) -> None:
+    told = {
+        verdict: letters.write("", letter(now, Level.DUTY, verdict=verdict), now).subject
+        for verdict in (Verdict.NOT_READY, Verdict.UNKNOWN)
+    }
+    assert "Nicht bereit" in told[Verdict.NOT_READY]
+    assert "Unklar" in told[Verdict.UNKNOWN]
+
+
 @pytest.mark.parametrize("code", REASONS)
 @pytest.mark.parametrize("level", list(letters.SUBJECTS))
 def test_every_reason_can_be_told(now: datetime, level: Level, code: str) -> None:

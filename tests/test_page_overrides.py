@@ -113,6 +113,13 @@ def test_this_evening_is_offered_while_it_is_still_to_come(
     assert (status, len(said(house))) == ((303, 1) if offered else (409, 0))
 
 
+@pytest.mark.parametrize(("hour", "hours"), [(1, 6), (6, 1), (7, 24), (23, 8)])
+def test_the_next_morning_is_the_next_one(house: House, hour: int, hours: int) -> None:
+    house.clock.now = local(house.clock.now).replace(hour=hour, minute=0).astimezone(UTC)
+    assert press(house, "anna", "/eingreifen/anhalten", bis="morning") == 303
+    assert [one.until for one in said(house)] == [house.clock.now + hours * HOUR]
+
+
 def test_the_same_by_the_api(house: House) -> None:
     house.app.include_router(api.router)
     browser = house.browser()
