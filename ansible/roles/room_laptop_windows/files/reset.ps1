@@ -1,0 +1,108 @@
+# The reset: every step ensures a state, so that the same order may come again. While it runs, and
+# when it fails, the guest's account is disabled: nobody sits down at another's traces.
+
+function Invoke-Step([string]$Answer, [string]$ResetId, [string]$Name, [scriptblock]$What) {
+    $clock = [Diagnostics.Stopwatch]::StartNew()
+    & $What
+    Write-Line $Answer @{ event = 'step'; reset_id = $ResetId; step = $Name; status = 'ok'; ms = $clock.ElapsedMilliseconds }
+}
+
+function Get-Steps($Config) {
+    $sid = Get-GuestSid $Config
+    return [ordered]@{
+        lock     = { Disable-LocalUser -Name $Config.guest }
+        sessions = { if (-not (Stop-GuestSessions $Config 45)) { throw 'sessions' } }
+        profiles = {
+            # By CIM: deleting the folder alone leaves the list of profiles, and a TEMP one next time.
+            foreach ($one in (Get-GuestProfiles $Config)) { Remove-CimInstance -InputObject $one }
+        }
+        folders  = { foreach ($one in (Get-StrayFolders $Config)) { Remove-Tree $one.FullName } }
+        printing = { Clear-Spooler }
+        wifi     = { foreach ($name in (Get-ForeignNetworks $Config)) { Remove-Network $name } }
+        temp     = { Remove-Owned "$env:SystemRoot\Temp" $sid }
+        public   = {
+            foreach ($folder in [IO.Directory]::GetDirectories((Join-Path $Config.users 'Public'))) {
+                Remove-Owned $folder $sid
+            }
+        }
+        recycle  = { foreach ($path in (Get-RecycleFolders $sid)) { Remove-Tree $path } }
+        downloads = {
+            Get-BitsTransfer -AllUsers | Where-Object { $_.OwnerAccount -like "*\$($Config.guest)" } | Remove-BitsTransfer
+        }
+        unlock   = { Enable-LocalUser -Name $Config.guest }
+    }
+}
+
+function Clear-Spooler {
+    Stop-Service -Name Spooler -Force
+    try {
+        foreach ($path in [IO.Directory]::GetFiles("$env:SystemRoot\System32\spool\PRINTERS")) { [IO.File]::Delete($path) }
+    } finally {
+        Start-Service -Name Spooler
+    }
+}
+
+function Remove-Network([string]$Name) {
+    # The name is a guest's: quotes would end the argument, so such a one is not passed on.
+    if ($Name -match '["%]') { throw 'wifi' }
+    & "$env:SystemRoot\System32\netsh.exe" wlan delete profile "name=$Name" | Out-Null
+}
+
+function Start-Reset($Config, [string]$Text, [string]$Answer) {
+    # At most once per order; the last line of the answer is its end.
+    $job = ConvertTo-Job $Text
+    if (-not $job) {
+        Write-Line $Answer @{ event = 'end'; result = 'refused'; reason = 'bad_job' }
+        return
+    }
+    $end = @{ event = 'end'; reset_id = $job.reset_id }
+    $mutex = New-Object Threading.Mutex($false, 'Global\RaumwartReset')
+    try {
+        $free = $mutex.WaitOne(0)
+    } catch [Threading.AbandonedMutexException] {
+        $free = $true
+    }
+    if (-not $free) {
+        Write-Line $Answer ($end + @{ result = 'refused'; reason = 'busy' })
+        return
+    }
+    try {
+        $known = Find-Run $job.reset_id
+        if ($known -and $known.phase -cne 'running') {
+            Write-Line $Answer ($end + @{ result = $known.result; reason = $known.reason; repeated = $true })
+            return
+        }
+        $reason = Get-Refusal $job $Config (Get-Now)
+        if ($reason) {
+            Write-Line $Answer ($end + @{ result = 'refused'; reason = $reason })
+            return
+        }
+        Write-Line $Answer ($end + (Invoke-Reset $Config $job $Answer))
+    } finally {
+        $mutex.ReleaseMutex()
+        $mutex.Dispose()
+    }
+}
+
+function Invoke-Reset($Config, $Job, [string]$Answer) {
+    $run = @{ reset_id = $Job.reset_id; phase = 'running'; started_at = (Get-Now).ToString('o'); result = ''; reason = '' }
+    Save-Run $run
+    $step = ''
+    $outcome = @{ result = 'ok' }
+    try {
+        $steps = Get-Steps $Config
+        foreach ($name in @($steps.Keys)) {
+            $step = $name
+            Invoke-Step $Answer $Job.reset_id $name $steps[$name]
+        }
+    } catch {
+        # The kind of the error, never its text: that may name a guest's file.
+        $outcome = @{ result = 'failed'; reason = 'step_failed'; step = $step; detail = $_.Exception.GetType().Name }
+    }
+    $run.phase = if ($outcome.result -ceq 'ok') { 'done' } else { 'failed' }
+    $run.result = $outcome.result
+    $run.reason = [string]$outcome['reason']
+    $run.finished_at = (Get-Now).ToString('o')
+    Save-Run $run
+    return $outcome
+}
