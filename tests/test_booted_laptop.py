@@ -157,6 +157,16 @@ def test_the_role_changes_nothing_the_second_time(laptop: Laptop, agent: Agent) 
     assert (facts["failed_units"], facts["sessions"]) == (0, 0)
 
 
+def test_a_logind_that_cannot_be_understood_refuses(laptop: Laptop, agent: Agent) -> None:
+    dumb = '#!/bin/sh\n[ "$1" = show-session ] || exec /usr/bin/loginctl "$@"\n'
+    laptop.sh(f"printf %s {shlex.quote(dumb)} > /usr/local/sbin/loginctl")
+    laptop.sh("chmod 755 /usr/local/sbin/loginctl")
+    with pytest.raises(Refused) as caught:
+        agent.act(an_order("01J.0"))
+    assert caught.value.reason == "sessions_unknown"
+    laptop.sh("rm /usr/local/sbin/loginctl")
+
+
 LEAVINGS = """
 loginctl enable-linger
 systemd-run --user -q --unit=mine sh -c 'trap "" TERM; while :; do sleep 1; done'

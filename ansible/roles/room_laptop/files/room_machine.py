@@ -50,7 +50,8 @@ class Machine:
     def sessions(self) -> Optional[List[Session]]:
         """People signed in, without the agent itself; None: cannot be told."""
         found = logind_sessions()
-        if found is None:
+        # Where logind runs but cannot be understood, `who` may know less than it.
+        if found is None and not os.path.isdir("/run/systemd/seats"):
             found = terminal_sessions()
         if found is None:
             return None
