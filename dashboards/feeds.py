@@ -58,16 +58,16 @@ def confirm(
         room, _ = find_room(opened, room_id, visitor)
         if feed not in {each.id for each in of_room(opened, room)}:
             raise HTTPException(404)
-        hint = _confirmed(request, opened, feed)
+        hint = _confirmed(opened, feed)
     return RedirectResponse(f"/raum/{room_id}?hinweis={hint}", 303)
 
 
-def _confirmed(request: Request, opened: Session, feed: str) -> str:
+def _confirmed(opened: Session, feed: str) -> str:
     """Only a feed that shrank or is empty is confirmed: every other problem ends with a full
     reading. Returns what to tell."""
     if opened.get_one(Feed, feed, with_for_update=True).problem not in timetable.TO_CONFIRM:
         return "timetable_fine"
-    timetable.confirm(opened, feed, request.app.state.clock())
+    timetable.confirm(opened, feed)
     return "timetable_confirmed"
 
 
@@ -157,7 +157,7 @@ def confirm_here(
         raise HTTPException(403)
     with session(request.app.state.engine) as opened:
         _find(opened, feed_id, visitor)
-        hint = _confirmed(request, opened, feed_id)
+        hint = _confirmed(opened, feed_id)
     return RedirectResponse(f"/stundenplan/{feed_id}?hinweis={hint}", 303)
 
 

@@ -14,11 +14,11 @@ from agents.drivers.kiosk import Steps as Kiosk
 from agents.messages import Order, Step
 from agents.pjlink.ensure import Steps as Projector
 from agents.snmp.acting import Steps as AccessPoint
-from fleet import overrides, resets
+from fleet import overrides, resets, timetable
 from fleet.overrides import Scope
 from fleet.resets.ways import COUNTDOWN_S, counting_down, ways
 from fleet.settings import Settings
-from inventory import Device, DeviceKind, DeviceState, OverrideKind, Recipe, RunState, Tier
+from inventory import Device, DeviceKind, DeviceState, Feed, OverrideKind, Recipe, RunState, Tier
 from inventory.db import reading, session
 from inventory.recipes import BUILT_IN
 from tests.room import (
@@ -82,6 +82,17 @@ def test_the_countdown_must_fit_before_the_next_course(engine: Engine, now: date
     assert refused(engine, now, **COUNTDOWN) == "too_close"
     change(engine, DeviceState, "r1-l1", facts={})
     assert refused(engine, now, **INSIST) == "", "without it there is time"
+
+
+def test_who_insists_is_told_of_the_courses_of_a_timetable_just_confirmed(
+    engine: Engine, now: datetime
+) -> None:
+    furnish(engine, now, laptops=1, recipe=LAPTOP)
+    add_course(engine, now + MINUTE)
+    change(engine, Feed, "f-r1", problem="shrunk")
+    with session(engine) as opened:
+        timetable.confirm(opened, "f-r1")
+    assert refused(engine, now, **INSIST) == "course_running"
 
 
 def test_nobody_is_counted_down_in_a_whole_room_or_by_the_plan(

@@ -59,10 +59,10 @@ def test_an_emptied_timetable_is_confirmed(anywhere: House, tmp_path: Path) -> N
     assert (
         "Der Stundenplan wird gleich neu gelesen." in browser.get(answer.headers["location"]).text
     )
-    assert (problem(anywhere), coming(anywhere)) == ("shrunk", 0)
+    assert (problem(anywhere), coming(anywhere)) == ("shrunk", 4), "protected until it is read"
     anywhere.clock.wait(seconds=1)
     read(anywhere)
-    assert problem(anywhere) == ""
+    assert (problem(anywhere), coming(anywhere)) == ("", 0)
     assert BUTTON not in browser.get(PATH).text
     again = browser.post(f"{PATH}/stundenplan", data=form)
     assert again.headers["location"].endswith("timetable_fine")

@@ -234,8 +234,15 @@ def test_a_feed_that_really_shrank_can_be_confirmed(
     server.pages["/kurse.ics"] = (200, {}, ics("a 24 12"))
     timetable.refresh(engine, settings, now + HOUR)
     with session(engine) as opened:
-        timetable.confirm(opened, "f", now + HOUR)
+        timetable.confirm(opened, "f")
     assert trusted(engine, now + HOUR) == {}, "not before it is read again"
+    assert list(courses(engine)) == ["a", "b", "c", "d"], "nor is a course forgotten until then"
+    server.pages["/kurse.ics"] = (200, {}, ics("a 24 12").replace(b"END:VCALENDAR", b""))
+    timetable.refresh(engine, settings, now + HOUR + timedelta(seconds=1))
+    assert list(courses(engine)) == ["a", "b", "c", "d"], "nor by a reading that is cut off"
+    server.pages["/kurse.ics"] = (200, {}, ics("a 24 12"))
+    with session(engine) as opened:
+        opened.get_one(Feed, "f").tried_at = None
     timetable.refresh(engine, settings, now + HOUR + timedelta(seconds=1))
     assert list(courses(engine)) == ["a"]
     assert "r1" in trusted(engine, now + HOUR + timedelta(seconds=1))
@@ -343,7 +350,7 @@ def test_a_timetable_that_never_held_a_course_is_confirmed(
     timetable.refresh(engine, settings, now)
     assert feed(engine).problem == "empty"
     with session(engine) as opened:
-        timetable.confirm(opened, "f", now)
+        timetable.confirm(opened, "f")
     assert trusted(engine, now) == {}
     timetable.refresh(engine, settings, now + HOUR)
     assert (feed(engine).problem, feed(engine).confirmed) == ("", False)

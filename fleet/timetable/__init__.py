@@ -246,13 +246,12 @@ def _coming(session: Session, feed: Feed, now: datetime) -> int:
     ).one()
 
 
-def confirm(session: Session, feed_id: str, now: datetime) -> None:
+def confirm(session: Session, feed_id: str) -> None:
     """Somebody says that a feed which shrank, or is empty, is right: what it holds next counts.
 
-    Until that reading the feed stays in doubt, so no reset is sent in between.
+    Until that reading the feed stays in doubt, so no reset is sent in between, and its courses
+    stay: somebody who insists on a reset must be told of them.
     """
-    gone = session.exec(select(Course.id).where(Course.feed_id == feed_id, Course.start > now))
-    courses.remove(session, [course_id for course_id in gone if course_id is not None])
     session.execute(
         update(Feed).where(col(Feed.id) == feed_id).values(tried_at=None, confirmed=True)
     )
