@@ -103,6 +103,7 @@ def fetch(question: Question, networks: Sequence[str]) -> Fetched:
     if question.url.startswith("file://"):
         return _read_file(question.url, question.etag)
     allowed = [ipaddress.ip_network(each, strict=False) for each in networks]
+    _trust()  # loaded here once, or reading our own files would count as the server's time
     return asyncio.run(_within_time(question, allowed))
 
 
