@@ -22,7 +22,7 @@ demo: setup  ## a simulated region: three rooms, about 60 devices, the next cour
 	$(BIN)/fleet demo
 
 test: setup  ## every test that this machine has the parts for; many wait for real programs
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 check: setup  ## style, types, architecture
 	$(BIN)/ruff check .
