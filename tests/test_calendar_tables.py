@@ -15,7 +15,11 @@ START, END = NOW - timedelta(days=1), NOW + timedelta(days=60)
 
 def told(kind: str, text: str | bytes, **wanted: Any) -> Contents:
     body = text if isinstance(text, bytes) else text.encode()
-    return read(body, START, END, Wanted(kind=kind, **wanted))
+    how = Wanted(kind=kind, **wanted)
+    contents = read(body, START, END, how)
+    if contents.kept:
+        assert read(contents.kept.encode(), START, END, how) == contents, "the copy reads the same"
+    return contents
 
 
 def lessons(kind: str, text: str | bytes, **wanted: Any) -> list[Occurrence]:
@@ -217,8 +221,59 @@ def test_hostile_and_wrong_xml(body: str, problem: str) -> None:
 
 
 def test_no_rows_is_a_readable_timetable() -> None:
-    assert told("xml", "<Programm/>") == Contents()
-    assert told("csv", "Datum;Titel\n") == Contents()
+    assert told("xml", "<Programm/>") == Contents(kept="<Programm />")
+    assert told("csv", "Datum;Titel\n") == Contents(kept="Datum;Titel\r\n")
+
+
+def test_of_a_sheet_only_what_was_read_is_kept() -> None:
+    text = (
+        "sep=;\nNummer;Titel;Dozent;Raum;Datum;Von;Bis;Status;Name;Bemerkung\n"
+        'N1;Chor;Eva Muster;Saal;24.11.2026;09:00;10:00;läuft;Ida Beispiel;"dick; neu"\n'
+        "\n"
+        "N2;;Eva Muster;;25.11.2026;09:00;10:00;;Nähen;\n"
+        "N3;Kochen;Eva Muster;;Mittwoch;;;;Ida Beispiel;\n"
+        "N4;Lesen;Eva"
+    )
+    contents = told("csv", text)
+    assert contents.problem == "partly_unreadable"
+    assert [each.title for each in contents.occurrences] == ["Chor", "Nähen"]
+    assert contents.kept == (
+        "sep=;\r\nNummer;Titel;Dozent;Raum;Datum;Von;Bis;Status;Name;Bemerkung\r\n"
+        "N1;Chor;…;Saal;24.11.2026;09:00;10:00;läuft;…;…\r\n"
+        "\r\n"
+        "N2;;…;;25.11.2026;09:00;10:00;;Nähen;\r\n"
+        "…;Kochen;…;;Mittwoch;;;;…;\r\n"
+        "…;Lesen;…"
+    )
+
+
+def test_of_a_document_only_what_was_read_is_kept() -> None:
+    text = (
+        '<p xmlns="urn:x"><!-- Eva --><Kurs titel="Chor" leitung="Eva"><Dozent>Eva</Dozent>'
+        '<Raum haus="A" wart="Eva">Saal</Raum><Termin><Datum>24.11.2026</Datum> Eva '
+        "<Von>09:00</Von><Bis>10:00</Bis><Bis>10:00</Bis><Teilnehmer><Name>Eva</Name>"
+        "<Titel><x>Eva</x></Titel></Teilnehmer></Termin></Kurs></p>"
+    )
+    contents = told("xml", text, columns={"location": ["raum/haus"]})
+    (one,) = contents.occurrences
+    assert (one.title, one.location) == ("Chor", "A")
+    assert "Eva" not in contents.kept
+    assert "Saal" not in contents.kept
+    assert contents.kept.count("…") == 5
+
+
+def test_two_dates_are_a_doubt_whatever_else_is_there_twice() -> None:
+    date, other = "<Datum>24.11.2026</Datum>", "<Datum>25.11.2026</Datum>"
+    for teachers in ("", "<Dozent>A</Dozent><Dozent>B</Dozent>"):
+        contents = told("xml", f"<p><Termin>{date}{other}{teachers}<Von>9:00</Von></Termin></p>")
+        assert contents.problem == "partly_unreadable", teachers
+
+
+def test_a_sheet_without_names_of_columns_tells_nobodys() -> None:
+    contents = told("csv", "24.11.2026;Eva Muster;09:00\n25.11.2026;Eva Muster;09:00\n")
+    assert (contents.problem, contents.kept) == ("no_columns", "")
+    assert "Muster" not in contents.detail
+    assert told("csv", "Datum;Von\n24.11.2026;09:00;Eva Muster\n").kept == ""
 
 
 @pytest.mark.parametrize("kind", ["csv", "xml", "caldav"])

@@ -107,6 +107,56 @@ def test_people_are_not_kept(engine: Engine, tmp_path: Path, now: datetime) -> N
     assert b"ple.org" not in body
 
 
+def sheet(kind: FeedKind, *days: int) -> bytes:
+    """Lessons with a teacher and a participant."""
+    if kind is FeedKind.CSV:
+        rows = [f"K{day};Kurs {day};Erika Muster;{day}.11.2026;09:00;10:00" for day in days]
+        return "\n".join(["Nummer;Titel;Dozentin;Datum;Von;Bis", *rows]).encode()
+    rows = [
+        f"<Termin dozentin='Erika'><Nummer>K{day}</Nummer><Titel>Kurs {day}</Titel>"
+        f"<Datum>{day}.11.2026</Datum><Von>09:00</Von><Bis>10:00</Bis>"
+        "<Teilnehmer><Name>Erika Muster</Name></Teilnehmer></Termin>"
+        for day in days
+    ]
+    return f"<Programm>{''.join(rows)}</Programm>".encode()
+
+
+@pytest.mark.parametrize("kind", [FeedKind.CSV, FeedKind.XML])
+def test_of_a_table_is_kept_what_was_read_and_that_can_be_compared(
+    engine: Engine, tmp_path: Path, now: datetime, monkeypatch: pytest.MonkeyPatch, kind: FeedKind
+) -> None:
+    file = tmp_path / "kurse"
+    region(engine, file)
+    with session(engine) as opened:
+        opened.get_one(Feed, "f").kind = kind
+    file.write_bytes(sheet(kind, 24, 25, 26, 27))
+    refresh(engine, now)
+    times: list[int] = []
+    really = timetable.read_apart
+    monkeypatch.setattr(timetable, "read_apart", lambda *given: times.append(1) or really(*given))
+    file.write_bytes(sheet(kind, 24, 25, 26, 27))  # another version of the file, the same bytes
+    refresh(engine, now + HOUR)
+    assert times == [], "it is told by the whole body whether something changed"
+    file.write_bytes(sheet(kind, 24))
+    refresh(engine, now + 2 * HOUR)
+    good, shrunk = taken(engine)
+    assert (good.problem, shrunk.problem) == ("", "shrunk")
+    for one in (good, shrunk):
+        body = snapshots.body_of(one)
+        assert b"Kurs 24" in body
+        assert b"Erika" not in body
+        assert b"Muster" not in body
+    with reading(engine) as opened:
+        feed = opened.get_one(Feed, "f")
+    found = snapshots.compare(feed, good, shrunk, *timetable.window(now))
+    assert [one.title for one in found.gone] == ["Kurs 25", "Kurs 26", "Kurs 27"]
+    assert found.new == []
+    file.write_bytes(b"Erika Muster")
+    refresh(engine, now + 3 * HOUR)
+    kept = [(one.problem != "", one.body is None) for one in taken(engine)]
+    assert kept == [(False, False), (True, True), (True, True)], "no table, so nothing can be told"
+
+
 def test_contents_go_after_a_month_and_the_rest_after_half_a_year(
     engine: Engine, tmp_path: Path, now: datetime
 ) -> None:

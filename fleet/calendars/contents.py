@@ -52,6 +52,9 @@ class Contents(BaseModel):
     warnings: dict[str, int] = {}
     """What was guessed or mended, a code of `fleet.timetable.WARNINGS` → how often."""
     occurrences: list[Occurrence] = []
+    kept: str = ""
+    """Of a table: what came, without the texts that were not needed; empty: none could be told
+    from the others, so nothing may be kept."""
 
 
 class Unreadable(ValueError):

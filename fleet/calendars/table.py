@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable
 from datetime import UTC, date, datetime, time, timedelta
 from hashlib import sha256
 from zoneinfo import ZoneInfo
@@ -17,8 +17,28 @@ from fleet.calendars.contents import (
     summed_up,
 )
 
-Row = Mapping[str, str]
-"""Folded name of the column or element → what stands there."""
+
+class Row(dict[str, str]):
+    """Folded name of the column or element → what stands there.
+
+    It remembers what of it was read: course software exports teachers and participants, too, and
+    nothing of a row is kept but that.
+    """
+
+    def __init__(self, cells: Iterable[tuple[str, str]] = ()) -> None:
+        super().__init__(cells)
+        self.used: set[str] = set()
+
+    def read(self, name: str) -> str:
+        """What stands there, stripped; empty: nothing."""
+        said = self.get(name, "").strip()
+        if said:
+            self.used.add(name)
+        return said
+
+
+LEFT_OUT = "…"
+"""What is kept in place of a text that nobody read, so that a copy is read like the original."""
 
 USUAL: dict[str, list[str]] = {
     "uid": ["kursnummer", "kursnr", "kurs-nr", "kurs-nr.", "kurs_nr", "nummer", "uid", "id",
@@ -38,8 +58,8 @@ USUAL: dict[str, list[str]] = {
 }  # fmt: skip
 """What we look for → the names under which it usually stands, the likeliest first."""
 
-TWICE = "\0twice"
-"""Key under which a row says that one of its parts is there twice, so one would be lost."""
+TWICE = "\0twice "
+"""Before a name: the key under which a row says that it has two of that, so one would be lost."""
 FAULT = "\0fault"
 """Key under which a row says why it is not whole."""
 LONGEST = timedelta(days=14)
@@ -55,8 +75,11 @@ def folded(name: str) -> str:
     return " ".join(name.split()).casefold()
 
 
-def read(rows: Iterable[Row], start: datetime, end: datetime, wanted: Wanted) -> Contents:
-    """The lessons of these rows that overlap [start, end)."""
+def read(
+    rows: Iterable[Row], start: datetime, end: datetime, wanted: Wanted, head: Collection[str] = ()
+) -> Contents:
+    """The lessons of these rows that overlap [start, end). `head`: the names of the columns, for a
+    sheet may have no rows."""
     sheet = _Sheet(wanted)
     found: dict[tuple[str, str], Occurrence] = {}
     bad: list[str] = []
@@ -74,10 +97,18 @@ def read(rows: Iterable[Row], start: datetime, end: datetime, wanted: Wanted) ->
             continue
         if lesson and lesson.end > start and lesson.start < end:
             _keep(found, lesson, sheet.warnings)
-    if count and not dated:
-        detail = "no column holds a date; there are: " + ", ".join(sorted(names)[:20])
-        return Contents(problem="no_columns", detail=plain(detail, 500))
+    names.update(head)
+    if names and not dated and not sheet.has_date(head):
+        return Contents(problem="no_columns", detail=_no_columns(sorted(names)))
     return summed_up(found, bad, sheet.warnings)
+
+
+def _no_columns(names: list[str]) -> str:
+    if any(_GERMAN.search(name) or _ISO.search(name) for name in names):
+        # Then these are the cells of a lesson, and who gives it may be among them.
+        return "the first line holds no names of columns"
+    told = [name for name in names if not name.startswith((TWICE, FAULT))]
+    return plain("no column holds a date; there are: " + ", ".join(told[:20]), 500)
 
 
 def _keep(
@@ -112,13 +143,10 @@ class _Sheet:
         self.warnings: Counter[str] = Counter()
 
     def cell(self, row: Row, key: str) -> str:
-        for name in self._names[key]:
-            if row.get(name, "").strip():
-                return row[name].strip()
-        return ""
+        return next((said for name in self._names[key] if (said := row.read(name))), "")
 
-    def has_date(self, row: Row) -> bool:
-        return any(name in row for key in ("date", "start") for name in self._names[key])
+    def has_date(self, names: Collection[str]) -> bool:
+        return any(name in names for key in ("date", "start") for name in self._names[key])
 
     def lesson(self, row: Row) -> Occurrence | None:
         """The row's lesson; None for a row without a time that the feed wants ignored."""
@@ -127,8 +155,10 @@ class _Sheet:
         begins, ends, block = self._span(row)
         if begins is None:
             return None
-        if TWICE in row and any(row[TWICE] in self._names[key] for key in ("date", "start", "end")):
-            raise Unreadable(f"'{row[TWICE][:60]}' is there twice; name it in the option 'rows'")
+        names = [name for key in ("date", "start", "end") for name in self._names[key]]
+        if twice := next((name for name in names if TWICE + name in row), ""):
+            row.used.add(TWICE + twice)
+            raise Unreadable(f"'{twice[:60]}' is there twice; name it in the option 'rows'")
         if ends is None or ends <= begins:
             self.warnings["no_end" if ends is None else "ends_before_start"] += 1
             ends = begins + timedelta(minutes=self._wanted.default_minutes)
@@ -154,7 +184,7 @@ class _Sheet:
         if says_cancelled(title, words):
             return True
         for name in self._names["cancelled"]:
-            said = folded(row.get(name, ""))
+            said = folded(row.read(name))
             named_so = any(folded(word) == name for word in words)
             if said in {folded(word) for word in words} or (named_so and said in YES):
                 return True
@@ -165,8 +195,8 @@ class _Sheet:
         said_date, said_end = self.cell(row, "date"), self.cell(row, "end")
         day, clock = self._day(said_date) if said_date else (None, "")
         for name in self._names["start"]:
-            if not clock and row.get(name, "").strip():
-                other, clock = self._moment(row[name].strip(), day)
+            if not clock and (said := row.read(name)):
+                other, clock = self._moment(said, day)
                 day = day or other
         if day is None:
             raise Unreadable("has no date")

@@ -11,7 +11,7 @@ from sqlalchemy import update
 from sqlmodel import Session, col, select
 
 from fleet.calendars import Contents, Occurrence, Wanted, read_apart
-from inventory import Feed, FeedOptions, FeedSnapshot
+from inventory import Feed, FeedKind, FeedOptions, FeedSnapshot
 
 _STAMPS = re.compile(rb"^(?:DTSTAMP|LAST-MODIFIED)[:;].*\r?\n", re.M)
 """Lines that many exporters write anew each time although nothing changed."""
@@ -65,7 +65,7 @@ def note(
             setattr(last, name, getattr(found, name))
         return
     if body is not None:
-        found.body = zlib.compress(_PEOPLE.sub(b"", body))
+        found.body = _kept(feed, body, contents)
     session.add(found)
     session.flush()
     good = newest(session, feed.id, good=True)
@@ -74,6 +74,14 @@ def note(
     session.execute(
         update(FeedSnapshot).where(*mine, col(FeedSnapshot.body).is_not(None)).values(body=None)
     )
+
+
+def _kept(feed: Feed, body: bytes, contents: Contents) -> bytes | None:
+    """Packed, and without what is said of people: of a table only what was read in it, because
+    any of its other columns may name them."""
+    if feed.kind in (FeedKind.CSV, FeedKind.XML):
+        return zlib.compress(contents.kept.encode()) if contents.kept else None
+    return zlib.compress(_PEOPLE.sub(b"", body))
 
 
 def seen_again(session: Session, feed: Feed, now: datetime) -> None:
@@ -92,7 +100,7 @@ def newest(session: Session, feed_id: str, *, good: bool = False) -> FeedSnapsho
 
 
 def body_of(snapshot: FeedSnapshot) -> bytes:
-    """What came, without the lines about people; empty when it is no longer kept."""
+    """What came, without what is said of people; empty when it is not, or no longer, kept."""
     return zlib.decompress(snapshot.body) if snapshot.body else b""
 
 
