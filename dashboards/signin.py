@@ -80,8 +80,7 @@ def sign_in(
         and limits.sign_in.allow(f"{network}|{known}", now)
     ):
         return _ask_page(request, onward, name=known, error=TOO_OFTEN, status=429)
-    with session(state.engine) as opened:
-        entered = auth.sign_in(opened, known, password, now)
+    entered = auth.sign_in(state.engine, known, password, now)
     if entered is None:
         return _ask_page(request, onward, name=known, error=WRONG, status=422)
     answer = RedirectResponse(onward, 303)
@@ -161,20 +160,24 @@ def set_password(
 ) -> HTMLResponse | RedirectResponse:
     """Every other session of the account ends: who knew the old password is out."""
     state, now = request.app.state, request.app.state.clock()
+    account, before = visitor.account, visitor.account.password_hash
+    proved = auth.check_form_token(state.key, proof, _purpose(account), now)
+    wrong = {"current": WRONG_CURRENT}
+    # Checking and hashing are slow on purpose, so they are done before the transaction.
+    if not proved and not auth.right_password(account, current):
+        return _password_page(request, account, visitor.csrf, errors=wrong)
+    try:
+        auth.set_password(account, password)
+    except auth.WeakPassword:
+        kept = proof if proved else ""
+        return _password_page(request, account, visitor.csrf, kept, {"password": WEAK})
     with session(state.engine) as opened:
-        account = opened.get_one(Account, visitor.account.id)
-        proved = auth.check_form_token(state.key, proof, _purpose(account), now)
-        if not proved and auth.sign_in(opened, account.name, current, now) is None:
-            return _password_page(
-                request, visitor.account, visitor.csrf, errors={"current": WRONG_CURRENT}
-            )
-        try:
-            auth.set_password(account, password)
-        except auth.WeakPassword:
-            kept = proof if proved else ""
-            return _password_page(request, visitor.account, visitor.csrf, kept, {"password": WEAK})
-        opened.exec(delete(SignIn).where(col(SignIn.account_id) == account.id))
-        secret, _ = auth.open_session(opened, account, now)
+        held = opened.get_one(Account, account.id, with_for_update=True)
+        if held.password_hash != before:  # another one was set meanwhile
+            return _password_page(request, held, visitor.csrf, errors=wrong)
+        held.password_hash = account.password_hash
+        opened.exec(delete(SignIn).where(col(SignIn.account_id) == held.id))
+        secret, _ = auth.open_session(opened, held, now)
     answer = RedirectResponse("/?hinweis=password_set", 303)
     auth.set_cookie(answer, secret, state.settings)
     return answer

@@ -13,12 +13,12 @@ from pathlib import Path
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from fastapi import Depends, HTTPException, Request, Response
-from sqlalchemy import update
+from sqlalchemy import Engine, update
 from sqlmodel import Session, col, delete, select
 
 from fleet.settings import Settings
 from inventory import Account, CalendarLink, OneTimeLink, Role, SignIn, Site
-from inventory.db import reading
+from inventory.db import reading, session
 
 COOKIE = "raumwart"
 SESSION = timedelta(days=7)
@@ -133,19 +133,34 @@ def open_session(
     return secret, opened
 
 
-def sign_in(session: Session, name: str, password: str, now: datetime) -> tuple[str, SignIn] | None:
-    """The new session's secret and row, or None: wrong name or password, or a closed account."""
-    account = session.exec(select(Account).where(Account.name == name)).first()
+def right_password(account: Account | None, password: str) -> bool:
+    """Whether this is the account's password. Takes a tenth of a second, so no transaction should
+    be open; as long when there is no such account."""
     stored = account.password_hash if account and account.password_hash else _NOBODY
     try:
         _hasher.verify(stored, password)
     except (VerificationError, InvalidHashError):
+        return False
+    return stored != _NOBODY
+
+
+def sign_in(engine: Engine, name: str, password: str, now: datetime) -> tuple[str, SignIn] | None:
+    """The new session's secret and row, or None: wrong name or password, or a closed account.
+
+    No transaction is open while the password is checked: on SQLite every writer would wait for it.
+    """
+    with reading(engine) as opened:
+        account = opened.exec(select(Account).where(Account.name == name)).first()
+    if not right_password(account, password) or account is None:
         return None
-    if account is None or not account.active or not account.password_hash:
-        return None
-    if _hasher.check_needs_rehash(stored):
-        account.password_hash = _hasher.hash(password)
-    return open_session(session, account, now)
+    stored = account.password_hash
+    fresh = _hasher.hash(password) if _hasher.check_needs_rehash(stored) else stored
+    with session(engine) as opened:
+        held = opened.get(Account, account.id, with_for_update=True)
+        if held is None or not held.active or held.password_hash != stored:
+            return None  # closed, or another password was set meanwhile
+        held.password_hash = fresh
+        return open_session(opened, held, now)
 
 
 def redeem(session: Session, token: str, now: datetime) -> tuple[str, SignIn] | None:

@@ -1,10 +1,15 @@
 """Who may come in, who stays out, and that nothing is open by mistake."""
 
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
+from argon2 import PasswordHasher
 from fastapi import Depends, FastAPI
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine
@@ -68,8 +73,7 @@ def client(people: Engine, now: datetime, tmp_path: Path) -> TestClient:
 
 
 def sign_in(client: TestClient, engine: Engine, name: str, now: datetime) -> str:
-    with session(engine) as opened:
-        found = auth.sign_in(opened, name, PASSWORD, now)
+    found = auth.sign_in(engine, name, PASSWORD, now)
     assert found
     client.cookies.set(auth.COOKIE, found[0])
     return found[1].csrf
@@ -91,9 +95,8 @@ def test_everybody_sees_only_their_own_sites(
 
 @pytest.mark.parametrize("name", ["ida", "nobody"])
 def test_a_wrong_password_opens_nothing(people: Engine, now: datetime, name: str) -> None:
-    with session(people) as opened:
-        assert auth.sign_in(opened, name, "wrong-" + PASSWORD, now) is None
-        assert auth.sign_in(opened, name, "", now) is None
+    assert auth.sign_in(people, name, "wrong-" + PASSWORD, now) is None
+    assert auth.sign_in(people, name, "", now) is None
 
 
 def test_an_account_without_password_or_closed_cannot_sign_in(
@@ -102,9 +105,54 @@ def test_an_account_without_password_or_closed_cannot_sign_in(
     with session(people) as opened:
         opened.add(Account(name="new", role=Role.VIEWER, created_at=now))
         opened.exec(select(Account).where(Account.name == "ida")).one().active = False
-        opened.flush()
-        assert auth.sign_in(opened, "new", "", now) is None
-        assert auth.sign_in(opened, "ida", PASSWORD, now) is None
+    assert auth.sign_in(people, "new", "", now) is None
+    assert auth.sign_in(people, "ida", PASSWORD, now) is None
+
+
+def meanwhile(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
+    """`act` happens while a password is being checked."""
+    really = PasswordHasher.verify
+
+    def verify(*given: Any) -> bool:
+        act()
+        return really(*given)
+
+    monkeypatch.setattr(PasswordHasher, "verify", verify)
+
+
+def test_nobody_waits_for_a_password_that_is_being_checked(
+    people: Engine, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if people.dialect.name != "sqlite":
+        pytest.skip("only SQLite has one writer at a time")
+    times: list[int] = []
+
+    def write() -> None:
+        with closing(sqlite3.connect(str(people.url.database), timeout=0)) as other:
+            other.execute("BEGIN IMMEDIATE")
+        times.append(1)
+
+    meanwhile(monkeypatch, write)
+    assert auth.sign_in(people, "ida", PASSWORD, now) is not None
+    assert auth.sign_in(people, "ida", "wrong", now) is None
+    assert auth.sign_in(people, "nobody", "wrong", now) is None
+    assert len(times) == 3
+
+
+@pytest.mark.parametrize("said", [{"password_hash": "another"}, {"active": False}])
+def test_an_account_closed_or_changed_while_its_password_is_checked_stays_out(
+    people: Engine, now: datetime, monkeypatch: pytest.MonkeyPatch, said: dict[str, Any]
+) -> None:
+    def change() -> None:
+        with session(people) as opened:
+            account = opened.exec(select(Account).where(Account.name == "ida")).one()
+            for name, value in said.items():
+                setattr(account, name, value)
+
+    meanwhile(monkeypatch, change)
+    assert auth.sign_in(people, "ida", PASSWORD, now) is None
+    with session(people) as opened:
+        assert opened.exec(select(SignIn)).all() == []
 
 
 def test_a_closed_account_is_out_at_once(client: TestClient, people: Engine, now: datetime) -> None:

@@ -1,8 +1,12 @@
 """Signing in and out, invitations, passwords."""
 
 import re
+import sqlite3
+from contextlib import closing
+from typing import Any
 
 import pytest
+from argon2 import PasswordHasher
 from sqlmodel import Session, select
 
 from fleet import auth
@@ -102,6 +106,23 @@ def test_an_invitation_signs_in_once_and_asks_for_a_password(house: House) -> No
     assert house.browser().post(f"/einladung/{token}").status_code == 410
     data = {"name": "nora", "password": "Regen auf dem Dach"}
     assert house.browser().post("/anmelden", data=data).status_code == 303
+
+
+def test_nobody_waits_for_a_new_password_that_is_being_worked_out(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_password(house, "ida", "ein langer Satz")
+    for name in ("verify", "hash"):
+
+        def slow(*given: Any, really: Any = getattr(PasswordHasher, name)) -> Any:
+            with closing(sqlite3.connect(str(house.engine.url.database), timeout=0)) as other:
+                other.execute("BEGIN IMMEDIATE")
+            return really(*given)
+
+        monkeypatch.setattr(PasswordHasher, name, slow)
+    form = {"csrf": house.people["ida"].csrf, "current": "ein langer Satz"}
+    answer = house.browser("ida").post("/kennwort", data={**form, "password": "Wind in den Weiden"})
+    assert answer.status_code == 303
 
 
 def test_a_new_password_needs_the_old_one_and_ends_other_sessions(anywhere: House) -> None:
