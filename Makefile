@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup vendor demo test check bench lock clean
+.PHONY: setup vendor demo test thorough check bench lock clean
 
 setup: $(VENV)/.ready vendor
 
@@ -21,8 +21,13 @@ vendor: $(VENV)/.ready  ## what the pages need from npm; quick when nothing chan
 demo: setup  ## a simulated region: three rooms, about 60 devices, the next course in minutes
 	$(BIN)/fleet demo
 
-test: setup  ## every test that this machine has the parts for; many wait for real programs
-	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
+PYTEST := $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+
+test: setup  ## what this machine has the parts for; many tests wait for real programs
+	$(PYTEST) -m "not thorough"
+
+thorough: setup  ## the tests that take long: roles applied to whole machines, laptops that boot
+	$(PYTEST) -m thorough
 
 check: setup  ## style, types, architecture
 	$(BIN)/ruff check .

@@ -32,9 +32,9 @@ PACK = (
 GUESTS = count(60_000 + secrets.randbelow(1_000_000) * 1_000)
 OWN_GUEST = """
 set -e
+old=$(id -u kurs)
 usermod --uid {uid} kurs
-sed -i 's/"uid": [0-9]*/"uid": {uid}/' /usr/local/lib/raumwart/laptop.json
-grep -q '"uid": {uid},' /usr/local/lib/raumwart/laptop.json
+sed -i "s/\\b$old\\b/{uid}/g" /usr/local/lib/raumwart/laptop.json
 """
 """The kernel keeps keys by the number of their owner, for all machines side by side."""
 

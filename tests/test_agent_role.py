@@ -20,7 +20,7 @@ from tests.agent_box import COMMUNITY, PASSWORD, ROOT, UNIT, Box, build_wheel
 from tests.nats import NatsServer
 from tests.parts import find, need
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.thorough, pytest.mark.timeout(300)]
 SITE_PACKAGES = next(path for path in sys.path if path.endswith("site-packages"))
 ACCOUNTS = f"""
 authorization {{ users: [

@@ -23,7 +23,7 @@ from tests.reset_machine import a_job
 from tests.sshd import new_key
 from tests.test_room_laptop import PLAY_S, ROLE, Agent, an_order
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.thorough, pytest.mark.timeout(300)]
 KEPT = "11111111-2222-3333-4444-555555555555"
 GUESTS = "99999999-2222-3333-4444-555555555555"
 PLAYBOOK = """

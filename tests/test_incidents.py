@@ -277,6 +277,7 @@ def test_somebody_works_on_it(site: Site) -> None:
     assert [each.device_id for each in site.told()] == ["switch"]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("seed", range(2))
 def test_everything_fails_at_random(tmp_path: Path, now: datetime, seed: int) -> None:
     """However things fail one after another: each real fault that lasts is told once, nothing

@@ -15,7 +15,7 @@ from tests.laptops import Prepared
 from tests.parts import need
 from tests.test_room_laptop import Agent, an_order, login_record
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.thorough, pytest.mark.timeout(300)]
 CONFIG = "/usr/local/lib/raumwart/laptop.json"
 PACKAGES = r"""
 set -e

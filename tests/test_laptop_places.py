@@ -8,7 +8,7 @@ import pytest
 from tests.laptops import Prepared
 from tests.test_room_laptop import Agent, an_order
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.thorough, pytest.mark.timeout(300)]
 GUEST = "su -s /bin/sh kurs -c "
 WAYS = {
     "tmp": f"{GUEST}'echo x > /tmp/scan.pdf'",

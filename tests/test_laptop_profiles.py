@@ -17,7 +17,7 @@ from tests.parts import need
 from tests.reset_machine import FILES
 from tests.test_room_laptop import Agent, an_order
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.thorough, pytest.mark.timeout(300)]
 PROFILES = FILES / "profiles"
 PAGE = "https://scratch.mit.edu/projects/editor/?locale=de"
 

@@ -14,7 +14,10 @@ from tests.laptops import Prepared
 from tests.reset_machine import FILES, GUEST, ROOT, Machine, open_folder
 from tests.test_room_laptop import Agent, an_order
 
-pytestmark = pytest.mark.skipif(not ROOT, reason="needs root to be somebody else than the guest")
+pytestmark = [
+    pytest.mark.thorough,
+    pytest.mark.skipif(not ROOT, reason="needs root to be somebody else than the guest"),
+]
 ROUNDS = 400
 ATTACK = """
 import ctypes, os, sys, time

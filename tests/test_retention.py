@@ -193,8 +193,8 @@ def test_counters_never_go_backwards(engine: Engine, now: datetime) -> None:
         opened.add(run("e", now, RunState.ORDERED))
     with reading(engine) as opened:
         before = counters(opened)
-    assert before["results", "north", "laptop", "verified"] == 3
-    assert before["results", "north", "laptop", "failed"] == 1
+    assert before["results", "north", "laptop", "verified", "quick"] == 3
+    assert before["results", "north", "laptop", "failed", "quick"] == 1
     assert before["duration", "laptop", "quick", "5"] == 1
     assert before["duration", "laptop", "quick", "30"] == 2
     assert before["duration", "laptop", "quick", "+Inf"] == 4
@@ -209,7 +209,7 @@ def test_counters_never_go_backwards(engine: Engine, now: datetime) -> None:
         opened.get_one(ResetRun, "e").state = RunState.FAILED
     retention.forget(engine, now + 6 * DAY)
     with reading(engine) as opened:
-        assert counters(opened)["results", "north", "laptop", "failed"] == 2
+        assert counters(opened)["results", "north", "laptop", "failed", "quick"] == 2
 
 
 def test_a_late_proof_is_counted_as_proof_and_not_as_unknown(engine: Engine, now: datetime) -> None:
@@ -223,8 +223,8 @@ def test_a_late_proof_is_counted_as_proof_and_not_as_unknown(engine: Engine, now
     retention.forget(engine, now + DAY)
     with reading(engine) as opened:
         told = counters(opened)
-    assert told["results", "north", "laptop", "verified"] == 2
-    assert ("results", "north", "laptop", "unknown") not in told
+    assert told["results", "north", "laptop", "verified", "quick"] == 2
+    assert ("results", "north", "laptop", "unknown", "quick") not in told
 
 
 def test_a_reset_in_a_running_course_is_counted(engine: Engine, now: datetime) -> None:

@@ -22,7 +22,7 @@ from tests.machine import Machine
 from tests.parts import need
 from tests.sshd import new_key
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.thorough, pytest.mark.timeout(300)]
 REPOSITORY = Path(__file__).parents[1]
 ROLE = REPOSITORY / "ansible" / "roles" / "room_laptop"
 PLAY_S = 250

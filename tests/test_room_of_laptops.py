@@ -10,7 +10,7 @@ import pytest
 from agents.messages import Facts, Order
 from tests.laptops import Laptop, driver_for, laptops, target
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.thorough, pytest.mark.timeout(600)]
 NUMBER = 30
 AMPLE = timedelta(seconds=240)
 TRACES = (
