@@ -120,11 +120,11 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> Non
     monkeypatch.setattr(PasswordHasher, "verify", verify)
 
 
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 def test_nobody_waits_for_a_password_that_is_being_checked(
     people: Engine, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if people.dialect.name != "sqlite":
-        pytest.skip("only SQLite has one writer at a time")
+    """Only SQLite has one writer at a time."""
     times: list[int] = []
 
     def write() -> None:
