@@ -30,14 +30,16 @@ UNTIL = [
     ("3", N_("drei Stunden")),
     ("4", N_("vier Stunden")),
 ]
+WEEK = ("week", N_("eine Woche"))
+ENDLESSLY = (FOREVER, N_("bis jemand es aufhebt"))
 LONGER = [
     *UNTIL,
     ("evening", N_("bis heute Abend, 22 Uhr")),
     ("morning", N_("bis zum nächsten Morgen, 7 Uhr")),
-    ("week", N_("eine Woche")),
+    WEEK,
 ]
-ENDLESS = [*LONGER, (FOREVER, N_("bis jemand es aufhebt"))]
-WEEK_OR_MORE = ENDLESS[:-3:-1]
+ENDLESS = [*LONGER, ENDLESSLY]
+WEEK_OR_MORE = [ENDLESSLY, WEEK]
 
 
 @dataclass(frozen=True)

@@ -8,22 +8,20 @@ import json
 import logging
 import smtplib
 import socket
-import ssl
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from email.message import EmailMessage
 from email.utils import format_datetime
-from functools import cache
 from urllib.parse import urlsplit
 
-import certifi
 import httpx
 
 from agents.credentials import CredentialProblem, Credentials
+from fleet.outward import may_read
+from fleet.outward import trust as _trust
 from fleet.settings import Settings
-from fleet.timetable.feeds import may_read
 from inventory import Channel
 
 log = logging.getLogger(__name__)
@@ -158,14 +156,6 @@ def _letter(parcel: Parcel, settings: Settings, now: datetime) -> EmailMessage:
     return letter
 
 
-@cache
-def _trust() -> ssl.SSLContext:
-    """The machine's own authorities (a county may have one) and those of the web."""
-    context = ssl.create_default_context()
-    context.load_verify_locations(certifi.where())
-    return context
-
-
 # --- webhook --------------------------------------------------------------------------------
 
 
@@ -202,7 +192,7 @@ def _webhook(parcel: Parcel, settings: Settings, now: datetime) -> None:
         except CredentialProblem:
             raise NotDelivered("no_secret") from None
         headers["X-Raumwart-Signature"] = signature(secret, at, body)
-    _trust()  # loaded here once, or reading our own files would count as the receiver's time
+    _trust()  # before the receiver's time is counted
     status = asyncio.run(_within_time(parcel.address, headers, body, settings.webhook_networks))
     if status in (408, 425, 429) or status >= 500:
         raise NotDelivered("busy")

@@ -32,45 +32,42 @@ def send(engine: Engine, clock: Callable[[], datetime], settings: Settings) -> i
     arrived = 0
     tired: set[str] = set()
     for _ in range(AT_ONCE):
-        taken = _take(engine, clock(), tired)
-        if taken is None:
+        found = _take(engine, clock(), tired)
+        if found is None:
             break
+        taken, way = found
         problem = ""
         try:
             deliver(taken, settings, clock())
         except NotDelivered as failed:
             problem = failed.code
-            tired.add(_way(taken.channel, taken.address))
+            tired.add(way)
         arrived += not problem
         with session(engine) as opened:
             _settle(opened, taken.id, problem, clock())
     return arrived
 
 
-def _way(channel: Channel, address: str) -> str:
-    return "mail" if channel is Channel.MAIL else f"{channel.value} {address}"
-
-
-def _told_by() -> ColumnElement[str]:
-    """The same of a message in the table, so that those that must wait stand in nobody's way."""
+def _way() -> ColumnElement[str]:
+    """By which mail server or webhook a message leaves: those of one that cannot be reached stand
+    in nobody's way."""
     one = cast(col(Notice.channel), String) + " " + func.coalesce(col(Contact.address), "")
     return case((col(Notice.channel) == Channel.MAIL, "mail"), else_=one)
 
 
-def _take(engine: Engine, now: datetime, tired: set[str]) -> Parcel | None:
-    """Claim the message that has waited longest; nobody else can take it then."""
+def _take(engine: Engine, now: datetime, tired: set[str]) -> tuple[Parcel, str] | None:
+    """Claim the message that has waited longest, and tell its way; nobody else can take it then."""
     with session(engine) as opened:
         _give_up(opened, now)
         due = opened.exec(
-            select(Notice, Contact)
+            select(Notice, Contact, _way())
             .outerjoin(Contact, col(Contact.id) == col(Notice.contact_id))
             .where(col(Notice.state).in_(OPEN_NOTICES))
-            .where(Notice.next_try_at <= now, _told_by().not_in(tired))
+            .where(Notice.next_try_at <= now, _way().not_in(tired))
             .order_by(col(Notice.next_try_at), col(Notice.id))
             .limit(50)
         ).all()
-        for notice, contact in due:
-            address = contact.address if contact else ""
+        for notice, contact, way in due:
             claimed = opened.execute(
                 update(Notice)
                 .where(col(Notice.id) == notice.id, col(Notice.state) == notice.state)
@@ -83,10 +80,10 @@ def _take(engine: Engine, now: datetime, tired: set[str]) -> Parcel | None:
                 .execution_options(synchronize_session=False)
             )
             if claimed.rowcount:  # type: ignore[attr-defined]
-                return Parcel(
+                parcel = Parcel(
                     notice.id,
                     notice.channel,
-                    address,
+                    contact.address if contact else "",
                     contact.credential if contact else "",
                     notice.subject,
                     notice.text,
@@ -95,6 +92,7 @@ def _take(engine: Engine, now: datetime, tired: set[str]) -> Parcel | None:
                     notice.site_id,
                     notice.room_id or "",
                 )
+                return parcel, way
     return None
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -49,11 +50,11 @@ class Said:
     headers: tuple[str, ...] = ()
 
 
-class HttpDevice(TcpDevice):
+class HttpDevice(TcpDevice, ABC):
     """Base of the simulated devices that speak HTTP: requests come to `answer`."""
 
-    def answer(self, asked: Asked) -> Said:
-        raise NotImplementedError
+    @abstractmethod
+    def answer(self, asked: Asked) -> Said: ...
 
     async def session(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:

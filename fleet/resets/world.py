@@ -127,8 +127,8 @@ class Rules:
     """So many resets are under way at one site. A room goes all at once."""
     fleet: int = 500
     starts: int = 600
-    """So many resets begin within five minutes, everywhere together; one that is tried again counts
-    once."""
+    """So many resets begin within five minutes, everywhere together; each attempt counts, and none
+    that touched nothing."""
     per_day: int = 12
     """So often one device is touched within 24 hours."""
 

@@ -8,17 +8,17 @@ resolved once, every address is judged, and the connection goes to that very add
 import asyncio
 import ipaddress
 import socket
-import ssl
 import stat
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from urllib.parse import unquote
 
-import certifi
 import httpx
+
+from fleet.outward import Address, Network, may_read
+from fleet.outward import trust as _trust
 
 TOTAL_S = 20.0
 """Name, connection, redirects and body together."""
@@ -27,13 +27,6 @@ STEP_S = 8.0
 MAX_BYTES = 5 * 1024 * 1024
 MAX_REDIRECTS = 3
 MAX_ADDRESSES = 3
-
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-
-NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-PLATFORM = ipaddress.ip_address("168.63.129.16")
-"""A cloud's host service behind an address that looks public."""
 
 
 class FetchFailed(Exception):
@@ -103,7 +96,7 @@ def fetch(question: Question, networks: Sequence[str]) -> Fetched:
     if question.url.startswith("file://"):
         return _read_file(question.url, question.etag)
     allowed = [ipaddress.ip_network(each, strict=False) for each in networks]
-    _trust()  # loaded here once, or reading our own files would count as the server's time
+    _trust()  # before the server's time is counted
     return asyncio.run(_within_time(question, allowed))
 
 
@@ -153,14 +146,6 @@ async def _follow(question: Question, allowed: Sequence[Network]) -> Fetched:
     raise FetchFailed("http_error", "too many redirects")
 
 
-@cache
-def _trust() -> ssl.SSLContext:
-    """The machine's own authorities (a county may have one) and those of the web."""
-    context = ssl.create_default_context()
-    context.load_verify_locations(certifi.where())
-    return context
-
-
 async def _ask(
     client: httpx.AsyncClient, url: httpx.URL, question: Question, allowed: Sequence[Network]
 ) -> tuple[httpx.Response, bytes]:
@@ -206,27 +191,8 @@ async def _resolve(url: httpx.URL, allowed: Sequence[Network]) -> list[Address]:
     return addresses[:MAX_ADDRESSES]
 
 
-def may_read(address: Address, allowed: Iterable[Network]) -> bool:
-    """Whether a timetable may be read from there: public, or in a network named for it."""
-    embedded = _embedded(address)
-    if embedded is not None:
-        return may_read(embedded, allowed)
-    if any(address in network for network in allowed):
-        return True
-    return address.is_global and not address.is_multicast and address != PLATFORM
-
-
 def _is_inside(address: Address) -> bool:
     return not may_read(address, ())
-
-
-def _embedded(address: Address) -> ipaddress.IPv4Address | None:
-    """The IPv4 address that an IPv6 address leads to (mapped, NAT64, 6to4)."""
-    if isinstance(address, ipaddress.IPv4Address):
-        return None
-    if address in NAT64:
-        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-    return address.ipv4_mapped or address.sixtofour
 
 
 async def _read(response: httpx.Response) -> bytes:
