@@ -24,6 +24,7 @@ from agents.pjlink.notify import Notifications
 from agents.poller import Poller
 from agents.rosters import Rosters
 from agents.wake import Waker
+from agents.warner import Warner
 from agents.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -104,6 +105,8 @@ class Agent:
             waker=waker,
             seen=poller.answered.get,
         )
+        seen = poller.answered.get
+        warner = Warner(drivers, rosters.get, self._sites, locks, self._clock, seen)
         sweeper = Sweeper(
             lambda name: self._table[name](self._credentials, self._state),
             outbox.put,
@@ -124,6 +127,7 @@ class Agent:
                     if isinstance(driver, Tidies):
                         group.create_task(driver.tidy())
                 group.create_task(news.run())
+                group.create_task(warner.run())
                 group.create_task(self._beat(rosters, poller, outbox))
                 for site in self._sites:
                     group.create_task(self._follow(site, rosters, poller, news))

@@ -121,6 +121,14 @@ class SeesStations(Protocol):
         """MAC addresses such as aa:bb:cc:dd:ee:ff, empty when that is not told."""
 
 
+@runtime_checkable
+class Warns(Protocol):
+    """A driver of devices that can tell whoever sits before them something."""
+
+    async def warn(self, target: Target, minutes: int, timeout: timedelta) -> None:
+        """Show that in so many minutes (at most 60) all is deleted; 0 takes it back."""
+
+
 class Driver(Protocol):
     """One way to talk to devices. One object serves all targets of an agent.
 

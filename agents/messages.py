@@ -42,6 +42,8 @@ class Target(Message):
     """Rooms in which an access point's restart would be felt."""
     options: dict[str, Any] = {}
     every_s: float = 60.0
+    cleared: bool = False
+    """Whether what people leave on it is deleted after their course."""
 
 
 class Busy(Message):

@@ -19,7 +19,7 @@ from agents.messages import Busy, Hold, Roster, Target
 from fleet import overrides, timetable
 from fleet.settings import Settings
 from fleet.wiring import wired
-from inventory import AgentContact, Device, Override, Room, Service, Site
+from inventory import AgentContact, Device, Override, Recipe, Room, Service, Site
 from inventory.db import reading
 
 AHEAD = timedelta(hours=48)
@@ -45,7 +45,7 @@ class Published:
 def target_of(device: Device, settings: Settings) -> Target:
     """What an agent has to know of one device."""
     row = [getattr(device, name) for name in _TOLD]
-    return _target(settings.poll_s, json.dumps(device.options), *row)
+    return _target(settings.poll_s, json.dumps(device.options), False, *row)
 
 
 _TOLD = (
@@ -63,7 +63,7 @@ _TOLD = (
 
 
 @lru_cache(maxsize=20_000)
-def _target(every_s: float, options: str, device: str, *told: Any) -> Target:
+def _target(every_s: float, options: str, cleared: bool, device: str, *told: Any) -> Target:
     """Kept, because every device is looked at every few seconds and hardly one ever changes."""
     room, kind, driver, address, port, profile, credential, serial, mac = told
     return Target(
@@ -79,6 +79,7 @@ def _target(every_s: float, options: str, device: str, *told: Any) -> Target:
         mac=mac,
         options=json.loads(options),
         every_s=every_s,
+        cleared=cleared,
     )
 
 
@@ -149,13 +150,17 @@ def _build(
     devices = session.execute(
         sql_select(
             cast(col(Device.options), Text),
-            *(col(getattr(Device, name)) for name in (*_TOLD, "uplink_id")),
+            *(col(getattr(Device, name)) for name in (*_TOLD, "uplink_id", "recipe_id")),
         )
         .join(Room, col(Room.id) == col(Device.room_id))
         .where(col(Room.site_id).in_(sites), col(Device.service).in_(POLLED))
         .order_by(col(Device.id))
     ).all()
-    told = [_target(settings.poll_s, *row) for *row, _ in devices]
+    clearing = {recipe.id for recipe in session.exec(select(Recipe)) if recipe.steps}
+    told = [
+        _target(settings.poll_s, options, recipe in clearing, *row)
+        for options, *row, _, recipe in devices
+    ]
     uplinks = {row.id: row.uplink_id for row in devices}
     targets = _by_site((site_of[target.room], target) for target in told)
     rooms = _by_site((site, room) for room, site in site_of.items())

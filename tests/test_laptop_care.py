@@ -103,10 +103,6 @@ def lines(world: Prepared, path: str, number: int) -> list[str]:
     raise AssertionError(found)
 
 
-def warn(agent: Agent, minutes: int) -> None:
-    agent.act(an_order("01J.1").model_copy(update={"steps": {"warn_minutes": minutes}}))
-
-
 def test_the_visitor_is_warned_and_it_is_taken_back(world: Prepared, agent: Agent) -> None:
     say = '#!/bin/sh\necho "$*" >> /mnt/shown\n'
     install(world, "/usr/local/sbin/notify-send", "#!/bin/sh\nexit 1\n")  # nobody shows it
@@ -115,14 +111,14 @@ def test_the_visitor_is_warned_and_it_is_taken_back(world: Prepared, agent: Agen
     started = world.sh("sed -n s/^Exec=//p /etc/xdg/autostart/raumwart-banner.desktop").strip()
     watch = f"{started} /run/raumwart/warning.json 0.05"
     banner = world.popen(f"exec su -s /bin/sh kurs -c '{watch}'")
-    warn(agent, 0)
-    warn(agent, 10)
+    agent.warn(0)
+    agent.warn(10)
     shown = lines(world, "/mnt/shown", 1)
     until = time.strftime("%H:%M", time.localtime(json.loads(_warning(world))["ends_at"]))
     assert f"Um {until} Uhr werden alle Daten auf diesem Gerät gelöscht" in shown[0]
-    warn(agent, 5)
+    agent.warn(5)
     assert len(lines(world, "/mnt/shown", 2)) == 2
-    warn(agent, 0)
+    agent.warn(0)
     assert json.loads(_warning(world))["ends_at"] == 0
     assert world.sh("su -s /bin/sh kurs -c ': > /run/raumwart/warning.json' 2>&1; true")
     assert json.loads(_warning(world))["ends_at"] == 0, "a visitor cannot warn others"

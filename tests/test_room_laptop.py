@@ -121,6 +121,9 @@ class Agent:
     def act(self, order: Order) -> None:
         asyncio.run(self.driver.act(self.target, order, AMPLE))
 
+    def warn(self, minutes: int) -> None:
+        asyncio.run(self.driver.warn(self.target, minutes, AMPLE))
+
     def look(self, order: Order) -> Facts:
         return asyncio.run(self.driver.look(self.target, order, AMPLE))
 

@@ -12,7 +12,7 @@ from agents.bus import BadMessage, Bus, decode, open_bus
 from agents.messages import Roster
 from fleet import jobs, roster
 from fleet.settings import Settings
-from inventory import AgentContact, Course, Device, Feed, Service, Site
+from inventory import AgentContact, Course, Device, Feed, Recipe, Service, Site
 from inventory.db import reading, session
 from tests.rows import device, make_region
 
@@ -45,6 +45,8 @@ def test_what_an_agent_is_told(engine: Engine, now: datetime) -> None:
         device("away", "library", service=Service.LENT),
         device("broken", "library", service=Service.REPAIR, options={"version": "3"}, port=161),
     )
+    with session(engine) as opened:
+        opened.get_one(Recipe, "laptop-reset").steps = {"tier": "quick"}
     hour = timedelta(hours=1)
     with session(engine) as opened:
         opened.add(Feed(id="f", site_id="north", url="file:///x", good_at=now, max_age_s=3600))
@@ -65,6 +67,7 @@ def test_what_an_agent_is_told(engine: Engine, now: datetime) -> None:
     with reading(engine) as opened:
         told = roster.build(opened, "north", now, SETTINGS)
     assert [t.device for t in told.targets] == ["ap-1", "broken", "laptop-1", "projector-1"]
+    assert [t.device for t in told.targets if t.cleared] == ["laptop-1"], "only what is reset"
     broken = told.targets[1]
     assert (broken.options, broken.port, broken.every_s) == ({"version": "3"}, 161, 30)
     assert (broken.kind, broken.driver) == ("laptop", "ssh")
@@ -185,4 +188,4 @@ def test_queries_do_not_grow_with_the_region(engine: Engine, now: datetime, site
             asked.append(str(arguments[2]))
 
     assert len(publish(engine, Mailbox(), now, {})) == sites
-    assert len(asked) <= 9
+    assert len(asked) <= 10

@@ -51,11 +51,11 @@ class Ssh:
 
         The laptop works on its own; a lost connection is made anew, until the time is over.
         """
-        if set(order.steps) == {"warn_minutes"}:
-            verb = f"warn {_minutes(order)}"
-            await self._converse(target, timeout, lambda session: session.ask(verb))
-        elif order.steps:
+        if order.steps:
             await self._see_through(target, order, timeout)
+
+    async def warn(self, target: Target, minutes: int, timeout: timedelta) -> None:
+        await self._converse(target, timeout, lambda session: session.ask(f"warn {minutes}"))
 
     async def _see_through(self, target: Target, order: Order, timeout: timedelta) -> None:
         clock = asyncio.get_running_loop().time
@@ -87,7 +87,7 @@ class Ssh:
 
     async def look(self, target: Target, order: Order, timeout: timedelta) -> Facts:
         """What the laptop finds when it checks itself anew; without steps, its health."""
-        if not order.steps or "warn_minutes" in order.steps:
+        if not order.steps:
             return await self.poll(target, timeout)
         verb = f"verify {_order_id(order)}"
         return await self._converse(
@@ -133,13 +133,6 @@ def _order_id(order: Order) -> str:
     if not ORDER_ID.fullmatch(order.id):
         raise Misconfigured("the order's id has a form that laptops refuse")
     return order.id
-
-
-def _minutes(order: Order) -> int:
-    minutes = order.steps["warn_minutes"]
-    if isinstance(minutes, bool) or not isinstance(minutes, int) or not 0 <= minutes <= 60:
-        raise Misconfigured("warn_minutes must be between 0 and 60")
-    return minutes
 
 
 def _job(target: Target, order: Order) -> bytes:

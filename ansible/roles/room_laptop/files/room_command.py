@@ -86,7 +86,7 @@ def _look(config: Config, verb: str, words: Sequence[str], speak: Speaker) -> in
     elif verb == "abort" and named:
         speak(abort(config, words[0]))
     elif verb == "warn" and len(words) == 1:
-        speak(room_warning.warn(int(words[0])))
+        speak(room_warning.warn(int(words[0]), machine_for(config).announce))
     else:
         speak({"event": "end", "result": "refused", "reason": "bad_request"})
         return BAD_REQUEST

@@ -80,9 +80,9 @@ class Machine:
         """Whether whoever is signed in would see what is announced."""
         return room_warning.BANNER.exists()
 
-    def announce(self, ends_at: float) -> None:
-        """Show a countdown to whoever is signed in; 0 takes it back."""
-        room_warning.announce(ends_at, countdown=True)
+    def announce(self, ends_at: float, *, countdown: bool = False) -> None:
+        """Show to whoever is signed in when the end comes; 0 takes it back."""
+        room_warning.announce(ends_at, countdown=countdown)
 
     def lock(self) -> None:
         """Nobody signs in as the guest while the home is being exchanged."""
@@ -276,9 +276,9 @@ class SimulatedMachine(Machine):
     def has_banner(self) -> bool:
         return True
 
-    def announce(self, ends_at: float) -> None:
+    def announce(self, ends_at: float, *, countdown: bool = False) -> None:
         folder = Path(self._config.sessions).parent / "run"
-        room_warning.announce(ends_at, folder=folder, countdown=True)
+        room_warning.announce(ends_at, folder=folder, countdown=countdown)
 
     def close_screen(self) -> None:
         pass

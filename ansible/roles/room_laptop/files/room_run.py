@@ -213,7 +213,7 @@ class Run:
             return {"counted_down_s": 0}
         self._emit({"event": "countdown", "seconds": seconds})
         ends_at = time.time() + seconds
-        self._machine.announce(ends_at)
+        self._machine.announce(ends_at, countdown=True)
         try:
             while time.monotonic() - began < seconds and self._machine.sessions() != []:
                 self._stop_if_taken_back()

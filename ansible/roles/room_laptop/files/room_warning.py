@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any, Callable, Dict
 
 from room_state import write_json
 
@@ -27,7 +27,7 @@ def announce(ends_at: float, *, folder: Path = FOLDER, countdown: bool = False) 
     os.chmod(str(folder / "warning.json"), 0o644)
 
 
-def warn(minutes: int) -> Dict[str, Any]:
+def warn(minutes: int, announce: Callable[[float], None]) -> Dict[str, Any]:
     """Announce the end in so many minutes; 0 takes it back."""
     if not 0 <= minutes <= MOST_MINUTES:
         return {"event": "end", "result": "refused", "reason": "bad_request"}
