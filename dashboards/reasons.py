@@ -234,6 +234,9 @@ FEED_WARNING = {
         "Reihen um Mitternacht in Weltzeit. Sie können sich mit der Uhr verschieben."
     ),
     "utc_series": N_("Reihen in Weltzeit. Bei der Zeitumstellung verschiebt sich ihre Uhrzeit."),
+    "taken_out_and_changed": N_(
+        "Termine, die in einer Reihe gestrichen und zugleich geändert sind. Sie zählen als Kurs."
+    ),
     "reused_uid": N_("Mehrere Kurse mit derselben Kennung. Ihr Anfang unterscheidet sie."),
     "all_day_ignored": N_("Einträge ohne Uhrzeit, etwa Ferien. Sie zählen nicht als Kurs."),
     "twice": N_("Derselbe Kurs steht mehrmals da. Er zählt einmal."),

@@ -159,6 +159,20 @@ def test_a_lesson_moved_here_from_far_away_and_one_moved_out() -> None:
     assert "10-12 09:00" not in found
 
 
+@pytest.mark.parametrize(
+    "out", ["EXDATE;TZID=Europe/Berlin:20261012T090000", "EXDATE;VALUE=DATE:20261012"]
+)
+def test_a_lesson_that_is_taken_out_and_changed_all_the_same_is_held(out: str) -> None:
+    series = event("DTSTART;TZID=Europe/Berlin:20261005T090000", "DURATION:PT1H",
+                   "RRULE:FREQ=WEEKLY;COUNT=4", out,
+                   "EXDATE;TZID=Europe/Berlin:20261019T090000")  # fmt: skip
+    moved = event("RECURRENCE-ID;TZID=Europe/Berlin:20261012T090000",
+                  "DTSTART;TZID=Europe/Berlin:20261013T140000", "DURATION:PT1H")  # fmt: skip
+    read = told(series, moved)
+    assert starts(read.occurrences) == ["10-05 07:00", "10-13 12:00", "10-26 08:00"]
+    assert read.warnings == {"taken_out_and_changed": 1}
+
+
 def test_this_and_all_following_over_the_change_of_clocks() -> None:
     series = event("DTSTART;TZID=Europe/Berlin:20261005T090000", "DURATION:PT1H",
                    "RRULE:FREQ=WEEKLY;COUNT=5")  # fmt: skip

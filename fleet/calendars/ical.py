@@ -207,6 +207,7 @@ class _Expansion:
     def _series(self, uid: str, events: list[Component]) -> Iterator[Occurrence]:
         single = not any(key in event for event in events for key in ("RRULE", "RDATE"))
         single = single and "RECURRENCE-ID" not in events[0]
+        self._keep_changed(events)
         shifts = False
         alone = Calendar()
         for event in events:
@@ -220,6 +221,24 @@ class _Expansion:
                 shifts = shifts or self._shifts(events[0], found)
                 yield found
         self._warnings["utc_series"] += shifts and not single
+
+    def _keep_changed(self, events: list[Component]) -> None:
+        """A lesson that is taken out of its series and told as changed all the same is held: the
+        library would leave it out without a word."""
+        moments = [_when(each, "RECURRENCE-ID") for each in events if "RECURRENCE-ID" in each]
+        changed = {_moment_key(moment) for moment in moments}
+        changed |= {moment.strftime("%Y-%m-%d") for moment in moments}  # a whole day is taken out
+        for event in events:
+            held = event.get("EXDATE", [])
+            out = [
+                one.dt for each in (held if isinstance(held, list) else [held]) for one in each.dts
+            ]
+            left = [moment for moment in out if _moment_key(moment) not in changed]
+            if len(left) < len(out):
+                self._warnings["taken_out_and_changed"] += len(out) - len(left)
+                del event["EXDATE"]
+                for moment in left:
+                    event.add("EXDATE", moment)
 
     def _shifts(self, event: Component, found: Occurrence) -> bool:
         """Whether a series that is told in UTC has another local time here than at its start."""

@@ -65,6 +65,7 @@ WARNINGS: dict[str, str] = {
     "utc_weekday": "A series in UTC by weekdays close to midnight; it may shift with the clocks.",
     "utc_series": "A series in UTC; its local time shifts when the clocks change.",
     "reused_uid": "Several courses under one name; told apart by their start.",
+    "taken_out_and_changed": "Lessons that are taken out of a series and told as changed; kept.",
     "all_day_ignored": "Entries without times, such as holidays; ignored.",
     "twice": "The same course twice in the same room at the same time; counted once.",
     "elsewhere": "Courses in places that are no room of ours, as the feed's options say.",
