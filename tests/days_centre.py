@@ -256,7 +256,7 @@ class Centre:
                 length = way_of(RECIPE, run.tier).length
                 earliest = run.deadline - ANSWER_MARGIN
                 if told.started_at:
-                    earliest = min(told.started_at + length, earliest)
+                    earliest = min(now - (told.at - told.started_at) + length, earliest)
             final = RunState.UNKNOWN if told.step is Step.UNKNOWN else RunState.FAILED
             retry(run, RECIPE, now, otherwise=final, reason=told.reason, earliest=earliest)
             self.lost |= {run.id: run} if earliest else {}

@@ -236,6 +236,16 @@ def test_what_may_still_be_running_is_not_begun_again(
     assert run(engine).next_try_at == now + 5 * MINUTE, "order valid for one, running for two"
 
 
+def test_a_wrong_clock_at_the_site_begins_nothing_too_early(
+    engine: Engine, order: Order, now: datetime
+) -> None:
+    """It began nine seconds ago, whatever the agent's clock calls that moment."""
+    wrong = now - 20 * SECOND
+    lost = outcome(order, Step.UNKNOWN, wrong + 9 * SECOND, reason="no_end", started_at=wrong)
+    say(engine, lost, now + 9 * SECOND)
+    assert run(engine).next_try_at == now + 120 * SECOND
+
+
 def test_an_act_without_a_look(engine: Engine, order: Order, now: datetime) -> None:
     near = now + 52 * MINUTE
     say(engine, outcome(order, Step.ACTED, near), near)

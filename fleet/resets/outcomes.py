@@ -100,9 +100,11 @@ def _end(
     if outcome.step is Step.UNKNOWN and run.state is RunState.ORDERED:
         # Its end was not heard, so perhaps it is still running: until its own watchdog ends it,
         # and the device has come back.
-        length = _way_of(run, recipe).length
-        latest = run.deadline - ANSWER_MARGIN
-        earliest = min(outcome.started_at + length, latest) if outcome.started_at else latest
+        earliest = run.deadline - ANSWER_MARGIN
+        if outcome.started_at:
+            # How long ago it began, by one clock: the agent's may be wrong.
+            began = now - (outcome.at - outcome.started_at)
+            earliest = min(began + _way_of(run, recipe).length, earliest)
     final = {Step.REFUSED: RunState.EXPIRED, Step.UNKNOWN: RunState.UNKNOWN}
     retry(
         run,
