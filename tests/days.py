@@ -194,12 +194,12 @@ class Days:
         ]  # fmt: skip
         said += ["skip"] * any(c == run.course_id and d in (None, device) for c, d in centre.skips)
         assert run.course_start is not None
+        then = frozenset(one.id for one in place.lessons if one.start == run.course_start)
         return Known(
             busy=[(one.start, one.end) for one in (*place.lessons, *place.blocks)],
             planned_for=run.course_start,
-            still_so=run.course_start in {
-                one.start for one in place.lessons if one.id == run.course_id
-            },
+            courses=then,
+            still_so=run.course_id in then,
             believed=place.trusted,
             said_against=said,
             signed_in=signed_in and self.now - at <= FRESH,
@@ -258,8 +258,9 @@ class Days:
         self.centre.take_in(told, self.now)
         for run in self.centre.proved:
             assert run.course_start is not None
-            done = run.order_id in self.site.done
-            self.oracle.believed_clean(run.order_id or "", done, run.device_id, run.course_start)
+            assert run.course_id is not None
+            done, name = run.order_id in self.site.done, run.order_id or ""
+            self.oracle.believed_clean(name, done, run.device_id, run.course_start, run.course_id)
         self.centre.proved.clear()
         self.poke(self.now + self.random.uniform(0.1, 10) * S)
 

@@ -1,7 +1,7 @@
 """Counts what must never happen, from what is true and what was known, with rules of its own: it
 asks none of the functions that decide."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -39,8 +39,10 @@ class Known:
     busy: Sequence[Time]
     """Every course and block of the room in its newest accepted timetable."""
     planned_for: datetime
+    courses: frozenset[int]
+    """Those that are held, then, in this room."""
     still_so: bool
-    """The course that it was sent for is held, then, in this room."""
+    """The course that it was sent for is one of them."""
     believed: bool
     said_against: Sequence[str]
     """What somebody said by hand of this device or its course."""
@@ -87,8 +89,8 @@ class Oracle:
     violations: list[tuple[str, str]] = field(default_factory=list)
     sent: dict[str, tuple[Order, datetime, Known]] = field(default_factory=dict)
     acts: list[Act] = field(default_factory=list)
-    proofs: Counter[tuple[str, datetime]] = field(default_factory=Counter)
-    """(device, start of a course) → times it was proved since it was last used."""
+    proofs: dict[tuple[str, datetime], int] = field(default_factory=dict)
+    """(device, start of a course) → the course for which it was proved since it was last used."""
     used_at: dict[str, datetime] = field(default_factory=dict)
     """Device → when somebody last sat down at it."""
 
@@ -104,7 +106,9 @@ class Oracle:
             "I1": any(b - guard <= now < e + limits.grace for b, e in known.busy),
             "I2": any(now < b < end + limits.buffer for b, _ in known.busy),
             "I3": known.signed_in,
-            "I4": self.proofs[order.device, known.planned_for] > 0 or order.id in self.sent,
+            # Another course at that moment needs its own only when the first one is gone.
+            "I4": self.proofs.get((order.device, known.planned_for)) in known.courses
+            or order.id in self.sent,
             "I6": not known.believed,
             "I8": bool(known.said_against),
             "I9": known.planned_for <= now,
@@ -174,14 +178,16 @@ class Oracle:
         begun = hold.start + CLOCKS <= at
         return here and begun and (hold.end is None or at < hold.end - CLOCKS)
 
-    def believed_clean(self, order: str, finished: bool, device: str, start: datetime) -> None:
+    def believed_clean(
+        self, order: str, finished: bool, device: str, start: datetime, course: int
+    ) -> None:
         """The centre takes this order for proved. `finished`: its device ended it well."""
         if not finished:
             self.count("I11", f"{order} was never done")
         ended = max((act.back for act in self.acts if act.order == order), default=None)
         used = self.used_at.get(device)
         if ended is None or used is None or used < ended:  # a proof may be heard long after
-            self.proofs[device, start] += 1
+            self.proofs[device, start] = course
 
     def device_used(self, device: str, now: datetime) -> None:
         self.used_at[device] = now

@@ -1,6 +1,7 @@
 """Timetables as real exporters and strangers write them: nothing is lost without a word."""
 
 from datetime import UTC, datetime, timedelta
+from time import process_time
 from typing import Any
 
 import pytest
@@ -9,7 +10,8 @@ from hypothesis import strategies as st
 
 from fleet.calendars import Contents, Occurrence, Wanted, read_apart
 from fleet.calendars import read as read_any
-from fleet.calendars.contents import MAX_OCCURRENCES
+from fleet.calendars.contents import MAX_OCCURRENCES, Unreadable
+from fleet.calendars.ical import SERIES_S, time_limit
 
 NOW = datetime(2026, 11, 23, 8, tzinfo=UTC)
 START, END = NOW - timedelta(days=1), NOW + timedelta(days=60)
@@ -264,7 +266,7 @@ def test_two_calendars_in_one_file_and_an_old_encoding() -> None:
 
 def test_more_than_any_timetable_is_cut_and_said() -> None:
     many = [event(str(n), "DTSTART:20261124T090000Z", "RRULE:FREQ=DAILY") for n in range(200)]
-    contents = read(calendar(*many), START, END)
+    contents = read_apart(calendar(*many), START, END, Wanted())
     assert contents.problem == "too_many"
     assert len(contents.occurrences) == MAX_OCCURRENCES
 
@@ -280,6 +282,23 @@ def test_names_that_databases_refuse() -> None:
 def test_apart_it_reads_the_same() -> None:
     body = calendar(event("a", "DTSTART:20261124T090000Z", "RRULE:FREQ=WEEKLY"))
     assert read_apart(body, START, END, Wanted()) == read(body, START, END)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_the_time_limit_of_a_series_holds_even_when_it_strikes_where_errors_are_lost() -> None:
+    class Slow:
+        def __del__(self) -> None:
+            while process_time() < began + SERIES_S * 1.05:
+                pass
+
+    def endless() -> None:
+        Slow()
+        while process_time() < began + 5 * SERIES_S:
+            pass
+
+    began = process_time()
+    with pytest.raises(Unreadable), time_limit():
+        endless()
 
 
 def test_a_file_full_of_bombs_is_stopped_from_outside() -> None:

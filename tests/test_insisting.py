@@ -131,7 +131,7 @@ def test_a_reset_without_an_end_is_waited_for_with_its_countdown(
     furnish(engine, now, laptops=1, recipe=LAPTOP)
     assert refused(engine, now, **COUNTDOWN) == ""
     (order,) = claim(engine, now, S)
-    lost = outcome(order, Step.UNKNOWN, now, started_at=now, reason="no_end")
+    lost = outcome(order, Step.UNKNOWN, now + MINUTE, started_at=now, reason="no_end")
     say(engine, lost, now + MINUTE)
     (run,) = runs(engine)
     assert (run.state, run.next_try_at) == (RunState.PLANNED, now + 3 * MINUTE)

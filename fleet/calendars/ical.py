@@ -96,7 +96,7 @@ def expand(
     found: dict[tuple[str, str], Occurrence] = {}
     for uid, same in series.items():
         try:
-            with _time_limit():
+            with time_limit():
                 for each in _Expansion(wanted, start, end, warnings).of(uid, same):
                     _keep(found, each)
         except Unreadable as error:
@@ -368,14 +368,15 @@ def _title(event: Component) -> str:
 
 
 @contextmanager
-def _time_limit() -> Iterator[None]:
+def time_limit() -> Iterator[None]:
     """Processor time, not clock time: a busy machine makes no series bad."""
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
         raise Unreadable("it takes too long to work out")
 
     before = signal.signal(signal.SIGVTALRM, stop)
-    signal.setitimer(signal.ITIMER_VIRTUAL, SERIES_S)
+    # Again and again, for what is raised while something is being deleted is lost.
+    signal.setitimer(signal.ITIMER_VIRTUAL, SERIES_S, SERIES_S / 10)
     try:
         yield
     finally:
