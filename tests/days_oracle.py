@@ -93,6 +93,8 @@ class Oracle:
     """(device, start of a course) → the course for which it was proved since it was last used."""
     used_at: dict[str, datetime] = field(default_factory=dict)
     """Device → when somebody last sat down at it."""
+    newest: dict[str, str] = field(default_factory=dict)
+    """Device → the order that was sent to it last."""
 
     def count(self, rule: str, what: str) -> None:
         self.violations.append((rule, what))
@@ -124,6 +126,7 @@ class Oracle:
             if broken:
                 self.count(rule, f"sent {place}")
         self.sent[order.id] = order, now, known
+        self.newest[order.device] = order.id
         # Of a reset for another course nobody can say that it left the device as it was.
         self._forget_proofs(order.device, but=known.planned_for)
 
@@ -186,7 +189,9 @@ class Oracle:
             self.count("I11", f"{order} was never done")
         ended = max((act.back for act in self.acts if act.order == order), default=None)
         used = self.used_at.get(device)
-        if ended is None or used is None or used < ended:  # a proof may be heard long after
+        # A proof may be heard long after, when the next order has touched the device already.
+        unused = ended is None or used is None or used < ended
+        if unused and self.newest[device] == order:
             self.proofs[device, start] = course
 
     def device_used(self, device: str, now: datetime) -> None:
