@@ -22,6 +22,7 @@ from agents.messages import Heartbeat, Order, Outcome, Roster, Sweep
 from agents.outbox import Outbox
 from agents.pjlink.notify import Notifications
 from agents.poller import Poller
+from agents.recall import Recaller
 from agents.rosters import Rosters
 from agents.wake import Waker
 from agents.warner import Warner
@@ -95,6 +96,7 @@ class Agent:
         poller = Poller(drivers, outbox.put, locks, self._clock)
         news = Notifications(poller.hint, self._clock)
         waker = Waker(self._clock, self._networks)
+        recaller = Recaller(rosters.get, self._clock)
         worker = Worker(
             drivers,
             rosters.get,
@@ -103,6 +105,7 @@ class Agent:
             journal,
             self._clock,
             waker=waker,
+            recaller=recaller,
             seen=poller.answered.get,
         )
         seen = poller.answered.get
@@ -130,7 +133,7 @@ class Agent:
                 group.create_task(warner.run())
                 group.create_task(self._beat(rosters, poller, outbox))
                 for site in self._sites:
-                    group.create_task(self._follow(site, rosters, poller, news))
+                    group.create_task(self._follow(site, rosters, poller, news, recaller))
                     group.create_task(self._obey(site, worker, sweeper))
         finally:
             for task in self._orders:
@@ -139,7 +142,12 @@ class Agent:
             await outbox.flush(2)
 
     async def _follow(
-        self, site: str, rosters: Rosters, poller: Poller, news: Notifications
+        self,
+        site: str,
+        rosters: Rosters,
+        poller: Poller,
+        news: Notifications,
+        recaller: Recaller,
     ) -> None:
         async with aclosing(self._bus.receive(f"roster.{site}")) as deliveries:
             async for delivery in deliveries:
@@ -147,6 +155,7 @@ class Agent:
                 if isinstance(message, Roster) and message.site == site and rosters.take(message):
                     poller.follow(site, message.targets)
                     news.follow(site, message.targets)
+                    self._start(recaller.reconsider(site))
                 await delivery.ack()
 
     async def _obey(self, site: str, worker: Worker, sweeper: Sweeper) -> None:

@@ -9,6 +9,8 @@ ROSTER_MAX_AGE = timedelta(hours=48)
 """Older, and its copy of the calendar has run out."""
 SKEW = timedelta(seconds=60)
 """How far the agent's clock may be behind the centre's."""
+STOPS = frozenset({"recalled", "paused_everywhere", "maintenance", "paused", "course_running"})
+"""What stops an order even after it was begun, where the device still can."""
 EARLY = timedelta(seconds=60)
 """A course counts as running this long before its start: people come early."""
 
@@ -17,10 +19,21 @@ def refusal(order: Order, roster: Roster | None, now: datetime) -> str:
     """Why not, as a code; empty when it may. Pure.
 
     `expired`, `too_early`, `no_roster`, `roster_old`, `clock_in_doubt`, `unknown_device`,
-    `wrong_room`, `plan_changed`, `paused_everywhere`, `maintenance`, `paused`,
+    `wrong_room`, `recalled`, `plan_changed`, `paused_everywhere`, `maintenance`, `paused`,
     `calendar_in_doubt`, `course_running`, `too_late`.
     """
     return next((code for code, wrong in _complaints(order, roster, now) if wrong), "")
+
+
+def objection(order: Order, roster: Roster | None, now: datetime) -> str:
+    """Why to take it back although it was begun: what was said since. A code of `refusal`, or
+    empty. Pure.
+
+    Not what time alone brings, for it was begun in time, and not a plan that has changed: it is
+    free of people still.
+    """
+    found = (code for code, wrong in _complaints(order, roster, now) if wrong and code in STOPS)
+    return next(found, "")
 
 
 def next_start(order: Order, roster: Roster, now: datetime) -> datetime | None:
@@ -37,12 +50,14 @@ def _complaints(order: Order, roster: Roster | None, now: datetime) -> Iterator[
     yield "expired", now > order.not_after
     yield "too_early", now < order.not_before
     yield "no_roster", roster is None
-    assert roster
+    if roster is None:
+        return
     yield "roster_old", now - roster.sent_at > ROSTER_MAX_AGE
     yield "clock_in_doubt", roster.sent_at - now > SKEW
     target = next((one for one in roster.targets if one.device == order.device), None)
     yield "unknown_device", target is None or order.site != roster.site
     yield "wrong_room", target and target.room != order.room
+    yield "recalled", order.id in roster.recalled
     yield "plan_changed", order.plan_rev < roster.plan_rev
     held = {hold.reason for hold in roster.holds if _holds(hold, order, now)}
     if order.force:

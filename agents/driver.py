@@ -129,6 +129,14 @@ class Warns(Protocol):
         """Show that in so many minutes (at most 60) all is deleted; 0 takes it back."""
 
 
+@runtime_checkable
+class Recalls(Protocol):
+    """A driver of devices that can be stopped as long as they have touched nothing."""
+
+    async def recall(self, target: Target, order: Order, timeout: timedelta) -> bool:
+        """Whether it was stopped; then `act` ends as Refused. False: too late, or not begun yet."""
+
+
 class Driver(Protocol):
     """One way to talk to devices. One object serves all targets of an agent.
 

@@ -85,6 +85,8 @@ class Roster(Message):
     """What was said by hand for the same time ahead as the courses."""
     plan_rev: int = 0
     """An order with a lower one was made from a plan that no longer holds."""
+    recalled: list[Annotated[str, Field(max_length=40)]] = []
+    """Orders that were sent and taken back."""
 
 
 class Order(Message):

@@ -23,6 +23,7 @@ from agents.driver import (
 from agents.journal import Journal, JournalBroken
 from agents.messages import Order, Outcome, Roster, Step, Target, Wake
 from agents.poller import Bug, bounded, trusted
+from agents.recall import Recaller
 from agents.wake import BOOT_S, Waker
 
 log = logging.getLogger(__name__)
@@ -59,10 +60,12 @@ class Worker:
         clock: Clock,
         *,
         waker: Waker | None = None,
+        recaller: Recaller | None = None,
         seen: Callable[[str], datetime | None] = lambda _: None,
         at_once: int = AT_ONCE_SITE,
     ) -> None:
         self._waker = waker or Waker(clock)
+        self._recaller = recaller or Recaller(roster, clock)
         self._seen = seen
         self._drivers = drivers
         self._roster = roster
@@ -157,7 +160,8 @@ class Worker:
             began = self._clock.now()
             limit = self._limit(order, began)
             runtime = timedelta(seconds=min(order.max_runtime_s, limit))
-            await bounded(driver.act(target, order, runtime), limit)
+            with self._recaller.acting(order, driver, target):
+                await bounded(driver.act(target, order, runtime), limit)
         except DriverError as error:
             self._fail(order, _step(error), error, began, wake=wake)
             return

@@ -120,6 +120,7 @@ def _device_page(
         cause=cause,
         coming=coming,
         services=SERVICE_CHOICES,
+        recallable=resets.recallable,
         may_reset=visitor.can(Action.RESET) and recipe is not None,
         may_edit=visitor.can(Action.EDIT),
     )
@@ -187,6 +188,23 @@ def reset(
         text, code = refusal(request, refused.code), refused.code
         return _device_page(request, device_id, visitor, refused=text, code=code, status=409)
     return RedirectResponse(f"/geraet/{device_id}?hinweis=reset_requested#runs", 303)
+
+
+@router.post("/geraet/{device_id}/zuruecknehmen", response_model=None)
+def recall(
+    request: Request, device_id: str, run: str = Form(), visitor: Visitor = Depends(posted)
+) -> HTMLResponse | RedirectResponse:
+    if not visitor.can(Action.RESET):
+        raise HTTPException(403)
+    state = request.app.state
+    try:
+        with session(state.engine) as opened:
+            find_device(opened, device_id, visitor)
+            resets.recall(opened, run, state.clock(), device_id=device_id)
+    except resets.ResetRefused as refused:
+        text = refusal(request, refused.code)
+        return _device_page(request, device_id, visitor, refused=text, status=409)
+    return RedirectResponse(f"/geraet/{device_id}?hinweis=reset_recalled#runs", 303)
 
 
 @router.post("/geraet/{device_id}/einsatz")

@@ -278,6 +278,7 @@ def override(said: Override) -> str:
 MESSAGES = {
     "contact_saved": N_("Der Kontakt ist gespeichert."),
     "contact_gone": N_("Der Kontakt ist entfernt."),
+    "reset_recalled": N_("Die Zurücksetzung wird zurückgenommen, wenn noch nichts gelöscht ist."),
     "reset_requested": N_("Die Zurücksetzung ist geplant. Unten sehen Sie, wie weit sie ist."),
     "timetable_confirmed": N_(
         "Danke. Der Stundenplan wird gleich neu gelesen. Danach gilt, was darin steht."

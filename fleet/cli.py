@@ -26,7 +26,7 @@ from fleet.app import create_app
 from fleet.discovery.command import discover
 from fleet.health.rules import THRESHOLDS
 from fleet.readiness import replay
-from fleet.reset_cli import canary_, pause, reset, resume
+from fleet.reset_cli import canary_, pause, recall, reset, resume
 from fleet.settings import Settings
 from fleet.shell import database, find, load_settings, out, prepared, stop
 from fleet.snmp_cli import access_points, profiles
@@ -46,6 +46,7 @@ main.command()(discover)
 main.command("access-points")(access_points)
 main.add_typer(profiles, name="profile")
 main.command()(reset)
+main.command()(recall)
 main.command("canary")(canary_)
 main.command()(pause)
 main.command()(resume)

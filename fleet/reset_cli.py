@@ -1,4 +1,4 @@
-"""`fleet reset`, `canary`, `pause`, `resume`: what is done about resets from a shell."""
+"""`fleet reset`, `recall`, `canary`, `pause`, `resume`: what is done about resets from a shell."""
 
 import os
 import sys
@@ -75,6 +75,20 @@ def follow(engine: Engine, run: ResetRun, *, wait: bool) -> None:
         raise typer.Exit(1)
 
 
+def recall(reset: Annotated[str, typer.Argument(help="The reset's id.")]) -> None:
+    """Take back a reset that was asked for by hand, if its device has touched nothing yet."""
+    engine, _ = database()
+    try:
+        with session(engine) as opened:
+            run = resets.recall(opened, reset, datetime.now(UTC))
+    except resets.ResetRefused as refused:
+        stop(f"{reset} goes on: {refused}")
+    if run.state is RunState.DROPPED:
+        out.print(f"Reset {run.id} of {run.device_id} was taken back.")
+    else:
+        out.print(f"Reset {run.id} of {run.device_id} is on its way; the device is asked to stop.")
+
+
 def canary_(
     device: Annotated[str, typer.Argument(help="The laptop's id.")],
     wait: Annotated[bool, typer.Option(help="Wait for the proof.")] = True,
@@ -95,7 +109,7 @@ def pause(
     hours: Annotated[float, typer.Option(min=0, max=8784, help="0: until `fleet resume`.")] = 0,
     reason: Annotated[str, typer.Option(help="Shown on the pages.")] = "",
 ) -> None:
-    """Stop resets at once: none begins any more; what is under way comes to its end."""
+    """Stop resets at once: none begins any more; what has begun to delete comes to its end."""
     engine, _ = database()
     now = datetime.now(UTC)
     until = now + timedelta(hours=hours) if hours else None

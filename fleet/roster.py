@@ -17,6 +17,7 @@ from sqlmodel import Session, col, select
 from agents.bus import Bus, encode
 from agents.messages import Busy, Hold, Roster, Target
 from fleet import overrides, timetable
+from fleet.resets.recall import recalled_orders
 from fleet.settings import Settings
 from fleet.wiring import wired
 from inventory import AgentContact, Device, Override, Recipe, Room, Service, Site
@@ -173,6 +174,7 @@ def _build(
     )
     trusted = timetable.trusted_until(session, list(site_of), now)
     trust = _by_site((site_of[room], (room, until)) for room, until in sorted(trusted.items()))
+    back = _by_site(recalled_orders(session, sites))
     held = overrides.in_force(session, now, *overrides.HOLDS, sites=sites)
     return [
         Roster(
@@ -184,6 +186,7 @@ def _build(
             trusted_until=dict(trust[site]),
             holds=[_hold(one) for one in held if one.site_id in (None, site)],
             plan_rev=revisions[site],
+            recalled=back[site],
         )
         for site in sites
     ]

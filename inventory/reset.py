@@ -87,6 +87,7 @@ TRANSITIONS: dict[RunState, frozenset[RunState]] = {
             RunState.FAILED,
             RunState.UNKNOWN,
             RunState.EXPIRED,
+            RunState.DROPPED,
         }
     ),
     RunState.ACTED: frozenset(
@@ -163,6 +164,8 @@ class ResetRun(SQLModel, table=True):
     used_at: datetime | None = Field(default=None, sa_column=moment())
     """When this run's proof was first seen to hold no more: the device was used, or touched by
     another reset."""
+    recalled_at: datetime | None = Field(default=None, sa_column=moment())
+    """When somebody took it back. It is tried no more, and dropped if nothing was touched yet."""
     finished_at: datetime | None = Field(default=None, sa_column=moment())
     reason: str = Field(default="", max_length=64)
     """Why it is where it is, a code that the pages put into words."""

@@ -216,6 +216,13 @@ def test_a_reset_by_hand(clients: Any, engine: Engine) -> None:
     assert ids(clients.it.get("/api/v1/resets?state=failed")) == []
     again = clients.it.post(url)
     assert (again.status_code, again.json()["code"]) == (409, "already_open")
+    back = f"/api/v1/resets/{run['id']}/recall"
+    assert clients.caretaker.post(back).status_code == 403
+    assert clients.it.post(f"{back}x").status_code == 404
+    assert (clients.it.post(back).json()["state"], clients.it.post(back).status_code) == (
+        "dropped",
+        409,
+    )
     # A room whose timetable nobody could read.
     doubt = clients.admin.post("/api/v1/devices/laptop-2/reset")
     assert doubt.status_code == 409

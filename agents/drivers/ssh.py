@@ -57,6 +57,11 @@ class Ssh:
     async def warn(self, target: Target, minutes: int, timeout: timedelta) -> None:
         await self._converse(target, timeout, lambda session: session.ask(f"warn {minutes}"))
 
+    async def recall(self, target: Target, order: Order, timeout: timedelta) -> bool:
+        verb = f"abort {_order_id(order)}"
+        answer = await self._converse(target, timeout, lambda session: session.ask(verb))
+        return answer.get("aborted") is True
+
     async def _see_through(self, target: Target, order: Order, timeout: timedelta) -> None:
         clock = asyncio.get_running_loop().time
         until = clock() + timeout.total_seconds()

@@ -14,7 +14,7 @@ from typing import Any
 SCRIPTS = Path(__file__).parents[2] / "ansible" / "roles" / "room_laptop" / "files"
 """The scripts that are installed on real laptops."""
 COMMAND_S = 150.0
-WORDS = {"start": 0, "verify": 1, "warn": 1, "status": 0, "preflight": 0}
+WORDS = {"start": 0, "verify": 1, "abort": 1, "warn": 1, "status": 0, "preflight": 0}
 """Verb → how many words follow it."""
 GUEST = "kurs"
 OTHER_SERIAL = "OTHER-0000"

@@ -37,7 +37,7 @@ class FaultRoute(APIRoute):
             except DataError:  # as a NUL on PostgreSQL: no row can hold it
                 return fault(422, "The request is not understood.", "invalid")
             except resets.ResetRefused as refused:
-                return fault(409, "The device is not reset now.", refused.code)
+                return fault(409, str(refused), refused.code)
             except overrides.OverrideRefused as refused:
                 status = 404 if refused.code == "unknown_place" else 409
                 return fault(status, str(refused), refused.code)

@@ -4,27 +4,32 @@ from fastapi import Request
 from sqlalchemy import select
 from sqlmodel import col
 
+from fleet import resets
 from fleet.api.queries import (
     Limit,
     Name,
     Offset,
+    Poster,
     Viewer,
+    allow,
     new_router,
     one_of,
     page_of,
     within,
 )
 from fleet.api.shapes import (
+    Fault,
     Page,
     ResetOut,
 )
+from fleet.auth import Action
 from inventory import (
     Device,
     ResetRun,
     Room,
     RunState,
 )
-from inventory.db import reading
+from inventory.db import reading, session
 
 router = new_router()
 
@@ -63,3 +68,14 @@ def get_reset(request: Request, visitor: Viewer, reset_id: str) -> ResetOut:
     with reading(request.app.state.engine) as opened:
         query = within(_RESETS, visitor).where(col(ResetRun.id) == reset_id)
         return one_of(opened, query, ResetOut.model_validate)
+
+
+@router.post("/resets/{reset_id}/recall", responses={409: {"model": Fault}})
+def recall_reset(request: Request, visitor: Poster, reset_id: str) -> ResetOut:
+    """Take back a reset that was asked for by hand. It is `dropped` at once, or, where its order is
+    on its way, as soon as its device says that nothing was touched. 409: it is too late."""
+    allow(visitor, Action.RESET)
+    state = request.app.state
+    with session(state.engine) as opened:
+        one_of(opened, within(_RESETS, visitor).where(col(ResetRun.id) == reset_id), lambda _: None)
+        return ResetOut.model_validate(resets.recall(opened, reset_id, state.clock()))

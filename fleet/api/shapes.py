@@ -141,6 +141,8 @@ class ResetOut(Out):
     ordered_at: datetime | None
     acted_at: datetime | None
     looked_at: datetime | None
+    recalled_at: datetime | None
+    """When somebody took it back."""
     finished_at: datetime | None
     reason: str
     step: str

@@ -32,6 +32,7 @@ from fleet.resets.outcomes import apply_outcome, expire
 from fleet.resets.planner import Action, Add, Change, Close, Reopen
 from fleet.resets.planner import plan as decide
 from fleet.resets.proof import Mismatch, verify
+from fleet.resets.recall import recall, recallable
 from fleet.resets.rest import plan as plan_rest
 from fleet.resets.runs import move_all, prepared
 from fleet.resets.world import World
@@ -56,6 +57,8 @@ __all__ = [
     "plan",
     "plan_rest",
     "prepared",
+    "recall",
+    "recallable",
     "request",
     "request_room",
     "verify",

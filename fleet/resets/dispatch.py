@@ -55,6 +55,7 @@ def claim(
         col(ResetRun.next_try_at) <= now,
         col(ResetRun.not_before) <= now,
         col(ResetRun.not_after) >= now,
+        col(ResetRun.recalled_at).is_(None),
     )
     sites = settled(session, lock_sites(session, due), now, started)
     if not sites:

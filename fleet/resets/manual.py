@@ -50,6 +50,7 @@ REFUSALS: dict[str, str] = {
     "paused_everywhere": "Resets are paused at every site. Only an admin of the region may insist.",
     "maintenance": "Somebody is working on the device or in the room.",
     "quiet_hours": "It would be heard in the room's quiet hours.",
+    "too_late_to_recall": "It is too late to take this reset back.",
     "already_open": "A reset of this device is already planned or running.",
 }
 

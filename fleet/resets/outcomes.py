@@ -12,6 +12,7 @@ from fleet.health.judging import lock_devices
 from fleet.resets import storm
 from fleet.resets.due import BY_PLAN
 from fleet.resets.proof import evidence, verify
+from fleet.resets.recall import RECALLED, drop_recalled
 from fleet.resets.runs import ANSWER_MARGIN, look_due, move, move_all, prepared, retry
 from fleet.resets.ways import Way, simpler, way_of
 from inventory import Device, DeviceState, Health, Recipe, ResetRun, Room, RunState
@@ -95,6 +96,9 @@ def _end(
     step = outcome.broke_at if STEP.fullmatch(outcome.broke_at) else ""
     if outcome.permanent:
         move(run, RunState.FAILED, now, reason=reason, detail=outcome.detail, step=step)
+        return
+    if run.recalled_at and not counts:
+        move(run, RunState.DROPPED, now, reason=RECALLED)
         return
     earliest = None
     if outcome.step is Step.UNKNOWN and run.state is RunState.ORDERED:
@@ -195,6 +199,7 @@ def _mark_clean(session: Session, run: ResetRun, at: datetime) -> None:
 
 def expire(session: Session, now: datetime) -> None:
     """End what has lasted too long: every state that is not final has a deadline."""
+    drop_recalled(session, now)
     waited_for = col(ResetRun.reason)
     move_all(
         session,

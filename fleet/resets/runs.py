@@ -105,7 +105,8 @@ def retry(
     """
     run.failures += counts
     at = max(now + _pause(run, now, counts=counts), earliest or now)
-    if at <= run.not_after and (not counts or run.failures < recipe.tries):
+    again = run.recalled_at is None and at <= run.not_after
+    if again and (not counts or run.failures < recipe.tries):
         move(run, RunState.PLANNED, now, reason=reason, detail=detail, step=step)
         run.next_try_at, run.deadline = at, run.not_after
     else:
