@@ -98,7 +98,7 @@ def _device_page(
         hint=hint,
         refused=refused,
         may_insist=visitor.can(Action.EDIT)
-        and resets.may_insist(code, found, recipe, over_all=visitor.can(Action.ADMIN)),
+        and resets.may_insist(code, found, recipe, state, over_all=visitor.can(Action.ADMIN)),
         tiers=tiers_of(request, recipe),
         device=found,
         room=room,

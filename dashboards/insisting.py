@@ -14,7 +14,7 @@ from dashboards.words import N_
 from fleet import resets
 from fleet.auth import Action, Visitor, posted, signed_in
 from fleet.resets.ways import ways
-from inventory import Recipe, Tier
+from inventory import DeviceState, Recipe, Tier
 from inventory.db import reading, session
 
 router = APIRouter(default_response_class=HTMLResponse)
@@ -69,13 +69,14 @@ def _asked(
     with reading(state.engine) as opened:
         device, room, site = find_device(opened, device_id, visitor)
         recipe = opened.get(Recipe, device.recipe_id) if device.recipe_id else None
+        heard = opened.get(DeviceState, device_id)
         if recipe:
             now, tier = state.clock(), Tier(said["tier"])
             against = resets.objections(opened, device, recipe, tier, now, state.settings)
     return page(
         request, "insist.html", visitor=visitor, device=device, room=room, site=site, said=said,
         sure=sure, problem=problem, tiers=tiers_of(request, recipe), against=against,
-        signed_in=SIGNED_IN if resets.counts_down(device, recipe) else [],
+        signed_in=SIGNED_IN if resets.counts_down(device, recipe, heard) else [],
         http_status=409 if problem else 200,
     )  # fmt: skip
 

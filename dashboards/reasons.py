@@ -184,7 +184,7 @@ REFUSAL = {
     "paused_everywhere": N_(
         "Alle Standorte sind angehalten. Dagegen kann nur die Verwaltung der Region zurücksetzen."
     ),
-    "no_countdown": N_("Nur Laptops können vorher einen Hinweis auf dem Bildschirm zeigen."),
+    "no_countdown": N_("Dieses Gerät kann vorher keinen Hinweis auf dem Bildschirm zeigen."),
     "countdown_alone": N_("Das geht nur zusammen mit „Trotzdem zurücksetzen“."),
     "maintenance": N_("Hier wird gerade gearbeitet. Bis dahin wird nichts zurückgesetzt."),
     "quiet_hours": N_("Es ist Ruhezeit im Raum."),

@@ -152,6 +152,15 @@ def test_what_cannot_count_down_is_not_asked_to(
     assert refused(engine, now, **INSIST) == "in_use"
 
 
+def test_a_laptop_with_windows_shows_no_countdown(engine: Engine, now: datetime) -> None:
+    furnish(engine, now, laptops=1, recipe=LAPTOP)
+    system = {"firmware": "Microsoft Windows 11 Pro 10.0.26100", "sessions": 1}
+    change(engine, DeviceState, "r1-l1", facts=system, facts_at=now)
+    assert refused(engine, now, **COUNTDOWN) == "no_countdown"
+    change(engine, DeviceState, "r1-l1", facts=system | {"firmware": "Debian GNU/Linux 13"})
+    assert refused(engine, now, **COUNTDOWN) == ""
+
+
 @pytest.mark.parametrize("steps", [AccessPoint, FreeKiosk, Headwind, Kiosk, Projector])
 def test_other_drivers_refuse_it_before_they_touch_anything(steps: Any, now: datetime) -> None:
     way = counting_down(ways(BUILT_IN["laptop-reset"])[0])

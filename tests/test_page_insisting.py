@@ -127,7 +127,7 @@ def test_a_tablet_offers_no_countdown(house: House) -> None:
     assert "Auch nicht, solange jemand angemeldet ist." in page
     form = {"csrf": csrf, "grund": "x", "sicher": "true", "angemeldet": "countdown"}
     forged = browser.post(f"/geraet/{tablet}/trotzdem", data=form)
-    assert "Nur Laptops können vorher einen Hinweis" in forged.text
+    assert "kann vorher keinen Hinweis auf dem Bildschirm" in forged.text
 
 
 def test_a_pause_of_everything_is_overruled_only_by_an_admin(paused: House) -> None:

@@ -32,6 +32,8 @@ HAND_WINDOW = timedelta(minutes=10)
 """A reset by hand that could not be sent by then is no longer what somebody meant."""
 HORIZON = timedelta(days=2)
 FRESH = timedelta(minutes=3)
+WINDOWS = "Microsoft Windows"
+"""So the name of the system begins that such a laptop tells as its firmware."""
 
 REFUSALS: dict[str, str] = {
     "unknown_device": "There is no such device.",
@@ -66,17 +68,26 @@ class ResetRefused(Exception):
         self.code = code
 
 
-def counts_down(device: Device, recipe: Recipe | None) -> bool:
+def counts_down(device: Device, recipe: Recipe | None, state: DeviceState | None) -> bool:
     """Whether this device shows a countdown before it sends somebody away: a laptop that is reset
-    over SSH, and not only looked at."""
+    over SSH, and not only looked at. Those with Windows have no way to show one."""
     laptop = device.kind is DeviceKind.LAPTOP and device.driver == "ssh"
-    return laptop and recipe is not None and bool(recipe.steps)
+    system = str(state.facts.get("firmware", "")) if state else ""
+    resets = recipe is not None and bool(recipe.steps)
+    return laptop and resets and not system.startswith(WINDOWS)
 
 
-def may_insist(code: str, device: Device, recipe: Recipe | None, *, over_all: bool) -> bool:
+def may_insist(
+    code: str,
+    device: Device,
+    recipe: Recipe | None,
+    state: DeviceState | None,
+    *,
+    over_all: bool,
+) -> bool:
     """Whether it helps to insist against this refusal."""
     if code == "in_use":
-        return counts_down(device, recipe)
+        return counts_down(device, recipe, state)
     return code in OVERRULED or (over_all and code == EVERYWHERE)
 
 
@@ -123,7 +134,7 @@ def request(
         raise ResetRefused("why_needed")
     if countdown and not force:
         raise ResetRefused("countdown_alone")
-    if countdown and not counts_down(device, recipe):
+    if countdown and not counts_down(device, recipe, session.get(DeviceState, device_id)):
         raise ResetRefused("no_countdown")
     way = way_of(recipe, tier or Tier.QUICK, countdown=countdown)
     if tier is not None and way.tier is not tier:
