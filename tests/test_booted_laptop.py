@@ -25,6 +25,7 @@ from tests.test_room_laptop import PLAY_S, ROLE, Agent, an_order
 
 pytestmark = [pytest.mark.thorough, pytest.mark.timeout(300)]
 KEPT = "11111111-2222-3333-4444-555555555555"
+CABLE = "22222222-2222-3333-4444-555555555555"
 GUESTS = "99999999-2222-3333-4444-555555555555"
 PLAYBOOK = """
 - hosts: all
@@ -39,7 +40,7 @@ PLAYBOOK = """
         room_laptop_serial: PF-9
         room_laptop_roots: [/home, /opt]
         room_laptop_restart_after_days: 36500
-        room_laptop_connections: ["{kept}"]
+        room_laptop_connections: ["{kept}", "{cable}"]
         room_laptop_resets_update: true
 """
 SWEEP = "    removed = machine.remove_system_traces()\n"
@@ -71,7 +72,11 @@ class Laptop(Booted):
         public = new_key(folder / "key")
         (folder / "playbook.yml").write_text(
             PLAYBOOK.format(
-                role=copytree(ROLE, folder / "room_laptop"), key=public, profile=profile, kept=KEPT
+                role=copytree(ROLE, folder / "room_laptop"),
+                key=public,
+                profile=profile,
+                kept=KEPT,
+                cable=CABLE,
             )
         )
         super().__init__(folder)
@@ -304,3 +309,43 @@ def test_a_reset_goes_on_after_the_restart_that_it_orders(laptop: Laptop, agent:
     assert (seen["boot_fresh"], seen["tier"]) == (True, "full")
     assert (seen["home_clean"], seen["residue"], seen["processes"]) == (True, 0, 0), seen
     assert agent.poll()["failed_units"] == 0
+
+
+WIRED = """
+nmcli -t connection add save yes type ethernet con-name {name} connection.uuid {uuid} ifname cable \
+    autoconnect no ip4 {address}/24
+nmcli -t --wait 10 connection up {name}
+"""
+
+
+def test_a_laptop_comes_back_however_a_visitor_cut_it_off(laptop: Laptop) -> None:
+    def reach() -> None:
+        laptop.sh("systemctl reset-failed; systemctl start raumwart-reach.service")
+
+    def used() -> set[str]:
+        return set(laptop.sh("nmcli -t -f UUID connection show --active").split())
+
+    assert laptop.sh("systemctl is-active raumwart-reach.timer") == "active\n"
+    laptop.sh("ip link add cable type veth peer name far; ip link set far up")
+    laptop.sh("nmcli device set cable managed yes")
+    laptop.sh(WIRED.format(name="cable", uuid=CABLE, address="10.9.9.1"))
+
+    laptop.sh("nmcli radio wifi off; nmcli networking off")
+    reach()
+    assert laptop.sh("nmcli networking; nmcli radio wifi") == "enabled\nenabled\n"
+    assert CABLE in used()
+    laptop.sh("nmcli device disconnect cable")
+    assert CABLE not in used()
+    reach()
+    assert CABLE in used()
+
+    laptop.sh(WIRED.format(name="phone", uuid=GUESTS, address="10.9.8.1"))
+    desk = laptop.sign_in()
+    reach()
+    assert GUESTS in used(), "whoever works there keeps it"
+    desk.communicate(timeout=20)
+    until(lambda: "kurs" not in laptop.sh("loginctl list-sessions --no-legend", check=False))
+    reach()
+    assert CABLE in used()
+    known = laptop.sh("nmcli -t -f UUID connection").split()
+    assert (GUESTS in known, KEPT in known) == (False, True)

@@ -15,6 +15,7 @@ from room_events import follow
 from room_gates import RESET_ID
 from room_health import count_updates, disk, health, power
 from room_machine import machine_for
+from room_reach import reach
 from room_reset import abort, resume, start, work
 from room_state import BadConfig, Config, Journal, Lock, load_config
 from room_verify import verify
@@ -23,6 +24,7 @@ MAX_JOB = 16 * 1024
 LOOK_S = 60
 VERBS = (
     "health", "status", "preflight", "start", "follow", "verify", "abort", "warn", "run", "resume",
+    "reach",
 )  # fmt: skip
 EXIT = {"ok": 0, "refused": 10, "failed": 20}
 EXIT_REFUSED = {
@@ -64,6 +66,9 @@ def obey(config_path: str, verb: str, words: Sequence[str], job: BinaryIO, answe
         return _follow(config, words[0], int(words[1]), speak)
     if verb in ("run", "resume"):
         return _detached(config, words)
+    if verb == "reach" and not words:
+        speak(dict(v=1, **reach(config)))
+        return 0
     signal.alarm(LOOK_S)  # a look that hangs on a guest's file system ends by itself
     return _look(config, verb, words, speak)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from typing import List, Optional, Tuple
+from typing import List, Optional, Set, Tuple
 
 from room_programs import run
 from room_state import Config
@@ -19,6 +19,7 @@ NETPLAN = re.compile(
     r"90-NM-([0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}).*\.yaml", re.DOTALL
 )
 """What NetworkManager saves there on Ubuntu, instead of a profile in its own folder."""
+CONNECT_S = 20
 ADDRESS = re.compile(r"(?:[0-9A-F]{2}:){5}[0-9A-F]{2}")
 
 
@@ -45,6 +46,35 @@ def remove_foreign(config: Config) -> int:
     if removed:
         run("nmcli", "connection", "reload")
     return removed
+
+
+def active() -> Set[str]:
+    """UUIDs of the profiles that are in use, the kernel's own loop left out."""
+    lines = run("nmcli", "-t", "-f", "UUID,TYPE", "connection", "show", "--active") or ""
+    pairs = (line.partition(":") for line in lines.lower().splitlines())
+    return {uuid for uuid, _, kind in pairs if kind != "loopback"}
+
+
+def leave_foreign(config: Config) -> int:
+    """Take away those that are in use."""
+    used, left = active(), 0
+    for path in _folders(config):
+        for _, uuid in _foreign(config, path):
+            if uuid.lower() in used:
+                run("nmcli", "connection", "delete", "uuid", uuid)
+                left += 1
+    return left
+
+
+def connect(config: Config) -> int:
+    """Take up the room's own network again: what somebody disconnected by hand stays so."""
+    if not config.kept_connections or active() & {one.lower() for one in config.kept_connections}:
+        return 0
+    for uuid in config.kept_connections:
+        wait = ("--wait", str(CONNECT_S))
+        if run("nmcli", *wait, "connection", "up", "uuid", uuid, seconds=CONNECT_S + 5) is not None:
+            return 1
+    return 0
 
 
 def _folders(config: Config) -> List[str]:

@@ -58,6 +58,8 @@ class Config:
     """Folder of the Bluetooth pairings; empty: none are touched."""
     kept_bluetooth: List[str] = field(default_factory=list)
     """Addresses of the room's own mice and keyboards."""
+    radios: str = "/sys/class/rfkill"
+    """Where the kernel tells which radios are switched off."""
     inputs: str = "/dev/input"
     """Folder of keyboards and mice: whoever moves one is at the desk."""
     backlight: str = "/sys/class/backlight"
