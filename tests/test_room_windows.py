@@ -6,9 +6,9 @@ from itertools import chain
 from pathlib import Path
 
 import pytest
+import tree_sitter_powershell
 import yaml
-from pygments.lexers import get_lexer_by_name
-from pygments.token import Comment, Error, String
+from tree_sitter import Language, Node, Parser, Query, QueryCursor
 
 from agents.drivers.ssh import STEPS
 from agents.ssh.answers import Health, Verified
@@ -20,27 +20,43 @@ SCRIPTS = {path.name: path.read_text() for path in sorted((ROLE / "files").glob(
 COMMANDS = {
     *("Clear-Variable", "ConvertFrom-Json", "ConvertTo-Json", "Disable-LocalUser"),
     *("Enable-LocalUser", "ForEach-Object", "Get-BitsTransfer", "Get-CimInstance", "Get-Date"),
-    *("Get-LocalUser", "Invoke-CimMethod", "Join-Path", "Measure-Object", "New-Object"),
+    *(
+        "Get-LocalUser",
+        "Get-Service",
+        "Invoke-CimMethod",
+        "Join-Path",
+        "Measure-Object",
+        "New-Object",
+    ),
     *("Out-Null", "Remove-BitsTransfer", "Remove-CimInstance", "Select-Object", "Set-StrictMode"),
     *("Sort-Object", "Start-Process", "Start-Service", "Start-Sleep", "Stop-Service", "Test-Path"),
     *("Where-Object", "Write-Warning"),
 }
 PROGRAMS = {"logoff.exe", "netsh.exe", "taskkill.exe"}
+AUTOMATIC = {"$_", "$true", "$false", "$null", "$matches", "$psscriptroot", "$pshome"}
+POWERSHELL = Language(tree_sitter_powershell.language())
 every_script = pytest.mark.parametrize("name", SCRIPTS)
 
 
-def code(name: str) -> str:
-    """The script without comments and plain texts."""
-    tokens = get_lexer_by_name("powershell").get_tokens(SCRIPTS[name])
-    return "".join(text for kind, text in tokens if kind not in Comment and kind not in String)
+def parsed(name: str) -> Node:
+    return Parser(POWERSHELL).parse(SCRIPTS[name].encode()).root_node
+
+
+def found(kind: str, node: Node) -> list[Node]:
+    """All nodes of a kind that the grammar of PowerShell knows."""
+    return QueryCursor(Query(POWERSHELL, f"({kind}) @found")).captures(node).get("found", [])
+
+
+def texts(kind: str, node: Node) -> set[str]:
+    return {one.text.decode() for one in found(kind, node) if one.text}
 
 
 def defined(name: str) -> set[str]:
-    return set(re.findall(r"^function ([\w-]+)", SCRIPTS[name], re.MULTILINE))
+    return texts("function_name", parsed(name))
 
 
 def used(name: str) -> set[str]:
-    return set(re.findall(r"(?<![\w$.-])([A-Z][a-z]+-[A-Z]\w+)", code(name)))
+    return texts("command_name", parsed(name))
 
 
 def sources(name: str) -> list[str]:
@@ -48,17 +64,49 @@ def sources(name: str) -> list[str]:
 
 
 @every_script
-def test_what_is_opened_is_closed(name: str) -> None:
-    tokens = list(get_lexer_by_name("powershell").get_tokens(SCRIPTS[name]))
-    assert not [text for kind, text in tokens if kind is Error]
-    open_now: list[str] = []
-    for sign in code(name):
-        if sign in "([{":
-            open_now.append(sign)
-        elif sign in ")]}":
-            assert open_now, name
-            assert open_now.pop() + sign in ("()", "[]", "{}"), name
-    assert not open_now
+def test_it_is_powershell(name: str) -> None:
+    assert not parsed(name).has_error, texts("ERROR", parsed(name))
+
+
+@every_script
+def test_a_variable_is_set_where_it_is_read(name: str) -> None:
+    """In strict mode one that is not ends the script. A block that is kept for later knows nothing
+    of the function in which it was written."""
+    top = set().union(*(set_at_top(one) for one in (name, *sources(name)))) | AUTOMATIC
+    for function in found("function_statement", parsed(name)):
+        assert read_in(function) <= set_in(function) | top, texts("function_name", function)
+    assert read_in(parsed(name)) <= set_in(parsed(name)) | top
+    for block in found("script_block_expression", parsed(name)):
+        if "command" not in around(block):  # there it is run at once
+            assert read_in(block) <= set_in(block) | AUTOMATIC, block.text
+
+
+def around(node: Node) -> set[str]:
+    """The kinds of what it stands in, up to the function."""
+    kinds: set[str] = set()
+    while (node := node.parent or node).parent and node.type != "function_statement":
+        kinds.add(node.type)
+    return kinds
+
+
+def read_in(node: Node) -> set[str]:
+    names = {one.lower() for one in texts("variable", node)}
+    return {one for one in names if not one.startswith("$env:")}
+
+
+def set_in(node: Node) -> set[str]:
+    """By parameters, loops and assignments; `$a.b = 1` sets no variable."""
+    assigned = [
+        side for side in found("left_assignment_expression", node)
+        if not found("member_access", side) and not found("element_access", side)
+    ]  # fmt: skip
+    loops = [loop.named_children[0] for loop in found("foreach_statement", node)]
+    return set().union(*map(read_in, [*assigned, *loops, *found("script_parameter", node)]))
+
+
+def set_at_top(name: str) -> set[str]:
+    functions = found("function_statement", parsed(name))
+    return set_in(parsed(name)) - set().union(*map(set_in, functions))
 
 
 @every_script
@@ -69,7 +117,7 @@ def test_only_named_commands_are_run(name: str) -> None:
     assert used(name) - known <= COMMANDS
     for called in re.findall(r"(?:^|[\s(;|{])& +(\S+)", SCRIPTS[name], re.MULTILINE):
         program = re.fullmatch(r'"\$env:SystemRoot\\System32\\([\w.]+)"', called)
-        assert (program and program[1] in PROGRAMS) or called in ("$What", "$value"), called
+        assert (program and program[1] in PROGRAMS) or called == "$What", called
     assert not re.search(
         r"Invoke-Expression|\biex\b|Add-Type|WebClient|DownloadString", SCRIPTS[name]
     )
@@ -137,7 +185,7 @@ def test_reasons_are_ones_that_the_pages_can_say() -> None:
 
 def test_the_job_is_read_as_the_driver_writes_it() -> None:
     read = keys("ConvertTo-Job", "gates.ps1") | set(
-        re.findall(r"& \$value '(\w+)'", SCRIPTS["gates.ps1"])
+        re.findall(r"Get-Field \$job '(\w+)'", SCRIPTS["gates.ps1"])
     )
     sent = {"reset_id", "serial", "sent_at", "not_before", "not_after", "next_start"}
     assert sent | {"max_runtime_s"} <= read

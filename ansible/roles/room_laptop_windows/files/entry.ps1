@@ -40,21 +40,21 @@ function Copy-Answer([string]$Id) {
     $end = Join-Path $Root "outbox\$Id.end"
     $until = [DateTime]::UtcNow.AddSeconds($WaitSeconds)
     $said = 0
+    $out = [Console]::OpenStandardOutput()
     while ([DateTime]::UtcNow -lt $until) {
         $over = [IO.File]::Exists($end)
         if ([IO.File]::Exists($path)) {
             $mode = [IO.FileShare]::ReadWrite -bor [IO.FileShare]::Delete
             $file = New-Object IO.FileStream($path, [IO.FileMode]::Open, [IO.FileAccess]::Read, $mode)
             try {
+                # Bytes as they are: the console's own encoding would spoil a name with an umlaut.
                 [void]$file.Seek($said, [IO.SeekOrigin]::Begin)
-                $reader = New-Object IO.StreamReader($file, [Text.Encoding]::UTF8)
-                $text = $reader.ReadToEnd()
-                $said = $file.Length
+                $file.CopyTo($out)
+                $out.Flush()
+                $said = $file.Position
             } finally {
                 $file.Dispose()
             }
-            [Console]::Out.Write($text)
-            [Console]::Out.Flush()
         }
         if ($over) { return }
         Start-Sleep -Milliseconds 200

@@ -5,7 +5,7 @@ function Get-UnixTime {
 }
 
 function Get-Serial {
-    return [string](Get-CimInstance -ClassName Win32_BIOS).SerialNumber.Trim()
+    return ([string](Get-CimInstance -ClassName Win32_BIOS).SerialNumber).Trim()
 }
 
 function Get-Health($Config) {
@@ -27,7 +27,8 @@ function Get-Health($Config) {
         disk_free_bytes = [long]$disk.FreeSpace
         disk_ratio = [Math]::Round(1 - $disk.FreeSpace / $disk.Size, 4)
         sessions = @(Get-GuestSessions $Config).Count
-        failed_units = @(Get-CimInstance -ClassName Win32_Service -Filter "StartMode='Auto' AND State='Stopped' AND ExitCode<>0").Count
+        # 1077: it waits for what starts it, and nothing has.
+        failed_units = @(Get-CimInstance -ClassName Win32_Service -Filter "StartMode='Auto' AND State='Stopped' AND ExitCode<>0 AND ExitCode<>1077").Count
         reboot_needed = Test-RestartNeeded
         reset_id = if ($last) { $last.reset_id } else { $null }
         used_since = if ($last) { Test-Used $Config } else { $null }

@@ -1,39 +1,44 @@
 # The reset: every step ensures a state, so that the same order may come again. While it runs, and
 # when it fails, the guest's account is disabled: nobody sits down at another's traces.
 
-function Invoke-Step([string]$Answer, [string]$ResetId, [string]$Name, [scriptblock]$What) {
+function Invoke-Step($Config, [string]$Answer, [string]$ResetId, [string]$Name, [scriptblock]$What) {
     $clock = [Diagnostics.Stopwatch]::StartNew()
-    & $What
+    & $What $Config (Get-GuestSid $Config) | Out-Null
     Write-Line $Answer @{ event = 'step'; reset_id = $ResetId; step = $Name; status = 'ok'; ms = $clock.ElapsedMilliseconds }
 }
 
-function Get-Steps($Config) {
-    $sid = Get-GuestSid $Config
+function Get-Steps {
+    # A block knows nothing of where it was written: all that it needs is handed to it.
     return [ordered]@{
-        lock     = { Disable-LocalUser -Name $Config.guest }
-        sessions = { if (-not (Stop-GuestSessions $Config 45)) { throw 'sessions' } }
+        lock     = { param($Config, $Sid) Disable-LocalUser -SID $Sid }
+        sessions = { param($Config, $Sid) if (-not (Stop-GuestSessions $Config 45)) { throw 'sessions' } }
         profiles = {
+            param($Config, $Sid)
             # By CIM: deleting the folder alone leaves the list of profiles, and a TEMP one next time.
             foreach ($one in (Get-GuestProfiles $Config)) { Remove-CimInstance -InputObject $one }
         }
-        folders  = { foreach ($one in (Get-StrayFolders $Config)) { Remove-Tree $one.FullName } }
-        printing = { Clear-Spooler }
-        wifi     = { foreach ($name in (Get-ForeignNetworks $Config)) { Remove-Network $name } }
-        temp     = { Remove-Owned "$env:SystemRoot\Temp" $sid }
+        folders  = { param($Config, $Sid) foreach ($one in (Get-StrayFolders $Config)) { Remove-Tree $one.FullName } }
+        printing = { param($Config, $Sid) Clear-Spooler }
+        wifi     = { param($Config, $Sid) foreach ($one in (Get-ForeignNetworks $Config)) { Remove-Network $one } }
+        temp     = { param($Config, $Sid) Remove-Owned "$env:SystemRoot\Temp" $Sid }
         public   = {
+            param($Config, $Sid)
             foreach ($folder in [IO.Directory]::GetDirectories((Join-Path $Config.users 'Public'))) {
-                Remove-Owned $folder $sid
+                Remove-Owned $folder $Sid
             }
         }
-        recycle  = { foreach ($path in (Get-RecycleFolders $sid)) { Remove-Tree $path } }
+        recycle  = { param($Config, $Sid) foreach ($path in (Get-RecycleFolders $Sid)) { Remove-Tree $path } }
         downloads = {
+            param($Config, $Sid)
             Get-BitsTransfer -AllUsers | Where-Object { $_.OwnerAccount -like "*\$($Config.guest)" } | Remove-BitsTransfer
         }
-        unlock   = { Enable-LocalUser -Name $Config.guest }
+        unlock   = { param($Config, $Sid) Enable-LocalUser -SID $Sid }
     }
 }
 
 function Clear-Spooler {
+    # Where printing is switched off there is no queue, and nothing that could be started again.
+    if ((Get-Service -Name Spooler).StartType -eq 'Disabled') { return }
     Stop-Service -Name Spooler -Force
     try {
         foreach ($path in [IO.Directory]::GetFiles("$env:SystemRoot\System32\spool\PRINTERS")) { [IO.File]::Delete($path) }
@@ -42,10 +47,13 @@ function Clear-Spooler {
     }
 }
 
-function Remove-Network([string]$Name) {
-    # The name is a guest's: quotes would end the argument, so such a one is not passed on.
-    if ($Name -match '["%]') { throw 'wifi' }
-    & "$env:SystemRoot\System32\netsh.exe" wlan delete profile "name=$Name" | Out-Null
+function Remove-Network($Network) {
+    # The name is a guest's: quotes would end the argument, so such a one is not passed on. Its file
+    # goes in any case, else a name would be enough to make every reset fail.
+    if ($Network.name -notmatch '["%]') {
+        & "$env:SystemRoot\System32\netsh.exe" wlan delete profile "name=$($Network.name)" | Out-Null
+    }
+    [IO.File]::Delete($Network.path)
 }
 
 function Start-Reset($Config, [string]$Text, [string]$Answer) {
@@ -90,10 +98,10 @@ function Invoke-Reset($Config, $Job, [string]$Answer) {
     $step = ''
     $outcome = @{ result = 'ok' }
     try {
-        $steps = Get-Steps $Config
+        $steps = Get-Steps
         foreach ($name in @($steps.Keys)) {
             $step = $name
-            Invoke-Step $Answer $Job.reset_id $name $steps[$name]
+            Invoke-Step $Config $Answer $Job.reset_id $name $steps[$name]
         }
     } catch {
         # The kind of the error, never its text: that may name a guest's file.

@@ -13,8 +13,7 @@ function Remove-Tree([string]$Path) {
             if ($entry -is [IO.DirectoryInfo]) {
                 Remove-Tree $entry.FullName
             } else {
-                $entry.Attributes = [IO.FileAttributes]::Normal
-                $entry.Delete()
+                Remove-File $entry
             }
         }
     }
@@ -40,8 +39,13 @@ function Get-OwnedBy([string]$Folder, [string]$Sid) {
 
 function Remove-Owned([string]$Folder, [string]$Sid) {
     foreach ($entry in (Get-OwnedBy $Folder $Sid)) {
-        if ($entry -is [IO.DirectoryInfo]) { Remove-Tree $entry.FullName } else { $entry.Delete() }
+        if ($entry -is [IO.DirectoryInfo]) { Remove-Tree $entry.FullName } else { Remove-File $entry }
     }
+}
+
+function Remove-File($Entry) {
+    $Entry.Attributes = [IO.FileAttributes]::Normal
+    $Entry.Delete()
 }
 
 function Get-GuestProfiles($Config) {
@@ -56,14 +60,15 @@ function Get-StrayFolders($Config) {
 }
 
 function Get-ForeignNetworks($Config) {
-    # Names of Wi-Fi profiles that nobody has put on the list.
+    # Wi-Fi profiles that nobody has put on the list: name and file.
     $folder = Join-Path $env:ProgramData 'Microsoft\Wlansvc\Profiles\Interfaces'
     if (-not [IO.Directory]::Exists($folder)) { return @() }
-    $names = @()
+    $found = @()
     foreach ($path in [IO.Directory]::GetFiles($folder, '*.xml', [IO.SearchOption]::AllDirectories)) {
-        $names += ([xml][IO.File]::ReadAllText($path)).WLANProfile.name
+        $name = [string]([xml][IO.File]::ReadAllText($path)).WLANProfile.name
+        if ($Config.networks -cnotcontains $name) { $found += @{ name = $name; path = $path } }
     }
-    return @($names | Where-Object { $Config.networks -cnotcontains $_ } | Select-Object -Unique)
+    return $found
 }
 
 function Get-RecycleFolders([string]$Sid) {

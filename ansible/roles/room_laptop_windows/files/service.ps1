@@ -8,15 +8,17 @@ $MaxRequest = 65536
 $KeepMinutes = 60
 $LookSeconds = 60
 
-function Get-Limit([string]$Work) {
-    # How long the request may take: a look is short, a reset says its own time.
+function Get-Order([string]$Work) {
+    # Which reset it asks for, empty for a look, and how long the request may take: a look is short,
+    # a reset says its own time.
     try {
         $request = [IO.File]::ReadAllText($Work) | ConvertFrom-Json
-        if ($request.asked -cne 'start') { return $LookSeconds }
-        $seconds = [int](($request.job | ConvertFrom-Json).max_runtime_s)
-        return [Math]::Max(1, [Math]::Min($seconds, 3600))
+        if ($request.asked -cne 'start') { return @{ reset = ''; seconds = $LookSeconds } }
+        $job = $request.job | ConvertFrom-Json
+        $seconds = [Math]::Max(1, [Math]::Min([int]$job.max_runtime_s, 3600))
+        return @{ reset = [string]$job.reset_id; seconds = $seconds }
     } catch {
-        return $LookSeconds
+        return @{ reset = ''; seconds = $LookSeconds }
     }
 }
 
@@ -32,7 +34,8 @@ function Start-Request([string]$Path) {
     [IO.File]::Move($Path, $work)
     $arguments = "-NoProfile -NonInteractive -ExecutionPolicy Bypass -File `"$PSScriptRoot\command.ps1`" $id"
     $process = Start-Process -FilePath "$PSHOME\powershell.exe" -ArgumentList $arguments -PassThru -WindowStyle Hidden
-    return @{ id = $id; process = $process; until = [DateTime]::UtcNow.AddSeconds((Get-Limit $work)) }
+    $order = Get-Order $work
+    return @{ id = $id; process = $process; reset = $order.reset; until = [DateTime]::UtcNow.AddSeconds($order.seconds) }
 }
 
 function Complete-Request($Running) {
@@ -40,10 +43,23 @@ function Complete-Request($Running) {
     if (-not $Running.process.HasExited) {
         # The watchdog: what is left over is stopped, and says so.
         & "$env:SystemRoot\System32\taskkill.exe" /PID $Running.process.Id /T /F | Out-Null
-        Write-Line $answer @{ event = 'end'; reset_id = (Get-RunningReset); result = 'failed'; reason = 'too_long' }
+        $end = @{ result = 'failed'; reason = 'too_long' }
+        Stop-Run $Running.reset $end
+        Write-Line $answer (@{ event = 'end'; reset_id = $Running.reset } + $end)
     }
     [IO.File]::WriteAllText((Join-Path $Root "outbox\$($Running.id).end"), '')
     [IO.File]::Delete((Join-Path $Root "work\$($Running.id).json"))
+}
+
+function Stop-Run([string]$ResetId, $End) {
+    # A reset that was killed cannot write its own end into the journal.
+    $run = Find-Run $ResetId
+    if ($run -and $run.phase -ceq 'running') {
+        Save-Run @{
+            reset_id = $run.reset_id; phase = 'failed'; started_at = $run.started_at
+            finished_at = (Get-Now).ToString('o'); result = $End.result; reason = $End.reason
+        }
+    }
 }
 
 function Remove-Old {
@@ -58,8 +74,13 @@ while ($true) {
     try {
         foreach ($path in [IO.Directory]::GetFiles((Join-Path $Root 'inbox'), '*.json')) {
             if ([IO.Path]::GetFileName($path) -cnotmatch '^[0-9a-f]{32}\.json$') { continue }
-            $begun = Start-Request $path
-            if ($begun) { $running += $begun }
+            try {
+                $begun = Start-Request $path
+                if ($begun) { $running += $begun }
+            } catch {
+                # One that somebody holds open must not keep the others waiting.
+                Write-Warning ($_.Exception.GetType().Name)
+            }
         }
         $now = [DateTime]::UtcNow
         foreach ($one in @($running | Where-Object { $_.process.HasExited -or $_.until -lt $now })) {
@@ -68,7 +89,7 @@ while ($true) {
         }
         Remove-Old
     } catch {
-        Write-Warning $_.Exception.GetType().Name
+        Write-Warning ($_.Exception.GetType().Name)
     }
     Start-Sleep -Milliseconds 300
 }

@@ -4,7 +4,11 @@ function Get-GuestSessions($Config) {
     $locked = @(Get-CimInstance -ClassName Win32_Process -Filter "Name='LogonUI.exe'" | ForEach-Object { $_.SessionId })
     $found = @()
     foreach ($shell in (Get-CimInstance -ClassName Win32_Process -Filter "Name='explorer.exe'")) {
-        $owner = Invoke-CimMethod -InputObject $shell -MethodName GetOwner
+        try {
+            $owner = Invoke-CimMethod -InputObject $shell -MethodName GetOwner
+        } catch [Microsoft.Management.Infrastructure.CimException] {
+            continue  # it has just ended
+        }
         if ($owner.User) {
             $found += @{ id = $shell.SessionId; user = $owner.User; idle = ($locked -contains $shell.SessionId) }
         }
@@ -15,7 +19,7 @@ function Get-GuestSessions($Config) {
 function Stop-GuestSessions($Config, [int]$Seconds) {
     # True when the guest's profile is loaded by nobody any more.
     foreach ($session in @(Get-GuestSessions $Config)) {
-        & "$env:SystemRoot\System32\logoff.exe" $session.id
+        & "$env:SystemRoot\System32\logoff.exe" $session.id | Out-Null
     }
     $until = [DateTime]::UtcNow.AddSeconds($Seconds)
     while ([DateTime]::UtcNow -lt $until) {

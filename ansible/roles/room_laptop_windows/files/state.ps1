@@ -13,7 +13,9 @@ function Write-Line([string]$Path, $Event) {
 function Read-Journal {
     $path = Join-Path $Root 'state\journal.json'
     if (-not [IO.File]::Exists($path)) { return @() }
-    return @([IO.File]::ReadAllText($path) | ConvertFrom-Json)
+    # PowerShell 5.1 hands a list on as one thing; only what is kept first comes out one by one.
+    $runs = [IO.File]::ReadAllText($path) | ConvertFrom-Json
+    return @($runs | ForEach-Object { $_ })
 }
 
 function Save-Run($Run) {
@@ -23,7 +25,8 @@ function Save-Run($Run) {
     $runs = @(@($others) + @($Run) | Select-Object -Last 20)
     [IO.File]::WriteAllText("$path.new", (ConvertTo-Json -InputObject $runs -Depth 6))
     if ([IO.File]::Exists($path)) {
-        [IO.File]::Replace("$path.new", $path, $null)
+        # A plain $null would become an empty path, which is none.
+        [IO.File]::Replace("$path.new", $path, [NullString]::Value)
     } else {
         [IO.File]::Move("$path.new", $path)
     }
