@@ -4,6 +4,7 @@ may do wrong; and what must hold of its resets all the while."""
 import shutil
 import tempfile
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -17,6 +18,7 @@ from sqlmodel import col, select
 
 from agents.messages import Order, Outcome, Reading, Step
 from fleet import intake, overrides, readiness, resets
+from fleet.resets.gates import GATES, Gate
 from fleet.settings import Settings
 from inventory import (
     OPEN_STATES,
@@ -24,6 +26,7 @@ from inventory import (
     Feed,
     OverrideKind,
     Readiness,
+    Recipe,
     ResetRun,
     RunState,
     Verdict,
@@ -84,6 +87,8 @@ class World(RuleBasedStateMachine):
     """One centre on a real database; an agent and a bus that do everything they may do wrong."""
 
     settings = S
+    gates: Mapping[str, Gate] = GATES
+    runtime = RUNTIME
 
     def __init__(self, engine: Engine | None = None) -> None:
         super().__init__()
@@ -99,6 +104,7 @@ class World(RuleBasedStateMachine):
         self.done: set[str] = set()
         self.proved: set[str] = set()
         self.doubtful: set[str] = set()
+        self.lent: set[str] = set()
         self.used: dict[str, datetime] = {}
         """Device → when somebody last sat at it."""
         self.frozen: dict[int, tuple[Verdict, datetime]] = {}
@@ -123,6 +129,10 @@ class World(RuleBasedStateMachine):
             self.add(room, start, 45)
         self.plan()
         self.claim()
+
+    def take_longer(self, runtime: timedelta) -> None:
+        self.runtime = runtime
+        change(self.engine, Recipe, "wipe", max_runtime_s=int(runtime.total_seconds()))
 
     # the centre
 
@@ -224,7 +234,9 @@ class World(RuleBasedStateMachine):
             assert (run.course_id, run.course_start) in held
             assert run.course_start is not None
             assert run.course_start > self.now, "what is past is not made up for"
+            assert order.not_before <= self.now <= order.not_after, "dead before it is sent"
             assert order.room not in self.doubtful
+            assert order.device not in self.lent
             assert order.device not in under_way, "a second order while one is under way"
             used = self.used.get(order.device, BEGIN)
             assert used == BEGIN or self.now - used > AT_IT, "somebody is signed in"
@@ -235,13 +247,13 @@ class World(RuleBasedStateMachine):
                     continue
                 assert not course.start - BUFFER <= self.now < course.end + GRACE
                 if course.start > self.now:
-                    assert order.not_after + RUNTIME + BUFFER <= course.start
+                    assert order.not_after + self.runtime + BUFFER <= course.start
                     following = min(following or course.start, course.start)
             assert order.next_start == following
             self.wire.append(Sent(order, following))
 
     def orders(self) -> list[Order]:
-        return claim(self.engine, self.now, self.settings)
+        return claim(self.engine, self.now, self.settings, self.gates)
 
     def nothing_speaks_against(self, order: Order, run: ResetRun) -> None:
         """What was said by hand, for who says something."""
@@ -265,7 +277,7 @@ class World(RuleBasedStateMachine):
         what = chance.choice(["add", "add", "move", "move", "cancel", "doubt", "trust"])
         courses = [course for course in self.courses() if course.room_id == room]
         if what == "add":
-            self.add(room, chance.choice([-3, 3, 6, 12, 25]), chance.choice([1, 10]))
+            self.add(room, chance.choice([-3, -1, 3, 6, 12, 25]), chance.choice([1, 10]))
         elif what in ("doubt", "trust"):
             change(self.engine, Feed, f"f-{room}", problem="shrunk" if what == "doubt" else "")
             (self.doubtful.add if what == "doubt" else self.doubtful.discard)(room)
@@ -307,7 +319,7 @@ class World(RuleBasedStateMachine):
         length = timedelta(seconds=chance.choice([1, 20, 60]))
         act = Act(order.id, order.device, self.now, self.now + length)
         if sent.next_start is not None:
-            assert act.begin + RUNTIME + BUFFER <= sent.next_start
+            assert act.begin + self.runtime + BUFFER <= sent.next_start
         for other in self.acts:
             apart = other.end <= act.begin or act.end <= other.begin
             assert other.device != act.device or apart, "two resets at once"

@@ -1,6 +1,6 @@
 """A small region to decide about: one site, one room with devices, a timetable read in full."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -9,6 +9,7 @@ from sqlmodel import col, select
 
 from agents.messages import Order, Outcome, Step
 from fleet import resets
+from fleet.resets.gates import GATES, Gate
 from fleet.settings import Settings
 from inventory import (
     Course,
@@ -114,9 +115,11 @@ def plan(engine: Engine, now: datetime, settings: Settings) -> None:
         resets.plan(opened, now, settings)
 
 
-def claim(engine: Engine, now: datetime, settings: Settings) -> list[Order]:
+def claim(
+    engine: Engine, now: datetime, settings: Settings, gates: Mapping[str, Gate] = GATES
+) -> list[Order]:
     with session(engine) as opened:
-        return resets.claim(opened, now, settings)
+        return resets.claim(opened, now, settings, gates=gates)
 
 
 def say(engine: Engine, outcome: Outcome, now: datetime) -> None:
