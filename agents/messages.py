@@ -43,7 +43,7 @@ class Target(Message):
     options: dict[str, Any] = {}
     every_s: float = 60.0
     cleared: bool = False
-    """Whether what people leave on it is deleted after their course."""
+    """Whether what people leave on it is deleted after their course, before the room's next one."""
 
 
 class Busy(Message):

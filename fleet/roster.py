@@ -20,7 +20,17 @@ from fleet import overrides, timetable
 from fleet.resets.recall import recalled_orders
 from fleet.settings import Settings
 from fleet.wiring import wired
-from inventory import AgentContact, Device, Override, Recipe, Room, Service, Site
+from inventory import (
+    AgentContact,
+    Course,
+    Device,
+    Override,
+    OverrideKind,
+    Recipe,
+    Room,
+    Service,
+    Site,
+)
 from inventory.db import reading
 
 AHEAD = timedelta(hours=48)
@@ -158,16 +168,24 @@ def _build(
         .order_by(col(Device.id))
     ).all()
     clearing = {recipe.id for recipe in session.exec(select(Recipe)) if recipe.steps}
+    # A course that has just ended still counts: courses overrun.
+    since = now - timedelta(seconds=settings.reset_grace_s)
+    courses = timetable.busy(session, list(site_of), since, now + AHEAD)
+    kinds = (*overrides.HOLDS, OverrideKind.SKIP)
+    said = overrides.in_force(session, now, *kinds, sites=sites)
+    spared = _spared(said, courses, now)
     told = [
-        _target(settings.poll_s, options, recipe in clearing, *row)
+        _target(
+            settings.poll_s,
+            options,
+            recipe in clearing and spared.isdisjoint([(row[1], None), (row[1], row[0])]),
+            *row,
+        )
         for options, *row, _, recipe in devices
     ]
     uplinks = {row.id: row.uplink_id for row in devices}
     targets = _by_site((site_of[target.room], target) for target in told)
     rooms = _by_site((site, room) for room, site in site_of.items())
-    # A course that has just ended still counts: courses overrun.
-    since = now - timedelta(seconds=settings.reset_grace_s)
-    courses = timetable.busy(session, list(site_of), since, now + AHEAD)
     busy = _by_site(
         (site_of[c.room_id], Busy(room=c.room_id, start=c.start, end=c.end))
         for c in sorted(courses, key=lambda c: (c.start, c.room_id, c.end))
@@ -175,7 +193,7 @@ def _build(
     trusted = timetable.trusted_until(session, list(site_of), now)
     trust = _by_site((site_of[room], (room, until)) for room, until in sorted(trusted.items()))
     back = _by_site(recalled_orders(session, sites))
-    held = overrides.in_force(session, now, *overrides.HOLDS, sites=sites)
+    held = [one for one in said if one.kind in overrides.HOLDS]
     return [
         Roster(
             site=site,
@@ -190,6 +208,19 @@ def _build(
         )
         for site in sites
     ]
+
+
+def _spared(
+    said: Iterable[Override], courses: Sequence[Course], now: datetime
+) -> set[tuple[str, str | None]]:
+    """Room and device (None: all of it) that are not reset for the room's next course."""
+    coming: dict[str, int | None] = {}
+    for course in sorted(courses, key=lambda one: one.start):
+        if course.start > now and course.id is not None and not course.block:
+            coming.setdefault(course.room_id, course.id)
+    rooms = {number: room for room, number in coming.items()}
+    skips = (one for one in said if one.kind is OverrideKind.SKIP and one.course_id in rooms)
+    return {(rooms[one.course_id], one.device_id) for one in skips}
 
 
 def _hold(said: Override) -> Hold:

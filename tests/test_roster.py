@@ -10,10 +10,12 @@ from sqlmodel import col, delete
 
 from agents.bus import BadMessage, Bus, decode, open_bus
 from agents.messages import Roster
-from fleet import jobs, roster
+from fleet import jobs, overrides, roster
+from fleet.overrides import Scope
 from fleet.settings import Settings
-from inventory import AgentContact, Course, Device, Feed, Recipe, Service, Site
+from inventory import AgentContact, Course, Device, Feed, OverrideKind, Recipe, Service, Site
 from inventory.db import reading, session
+from tests.room import HOUR, add_course, furnish
 from tests.rows import device, make_region
 
 SETTINGS = Settings(poll_s=30)
@@ -145,6 +147,31 @@ def test_a_roster_read_earlier_never_replaces_a_newer_one(engine: Engine, now: d
     asyncio.run(both())
     newest = max((one for one in box.rosters if one.site == "south"), key=lambda one: one.revision)
     assert newest.targets[0].address == "127.0.0.2"
+
+
+def test_nobody_is_warned_where_the_next_reset_was_called_off(
+    engine: Engine, now: datetime
+) -> None:
+    furnish(engine, now, laptops=2, recipe={"steps": {"tier": "quick"}})
+    add_course(engine, now - HOUR / 2)
+    following = [add_course(engine, now + 2 * HOUR), add_course(engine, now + 5 * HOUR)]
+
+    def cleared() -> list[str]:
+        with reading(engine) as opened:
+            return [
+                t.device for t in roster.build(opened, "vhs", now, SETTINGS).targets if t.cleared
+            ]
+
+    assert cleared() == ["r1-l1", "r1-l2"]
+    for laptop, course, left in (
+        ("r1-l2", following[1], ["r1-l1", "r1-l2"]),  # the one after the next
+        ("r1-l1", following[0], ["r1-l2"]),
+        (None, following[0], []),
+    ):
+        with session(engine) as opened:
+            scope = Scope(course=course, device=laptop)
+            overrides.say(opened, OverrideKind.SKIP, scope, now, "IT")
+        assert cleared() == left
 
 
 def test_a_site_that_is_gone_gets_an_empty_roster(engine: Engine, now: datetime) -> None:
