@@ -151,6 +151,7 @@ _ALL = (
     Fact("skeleton_hash", Kind.LABEL, "", "Hash over the prepared home"),
     Fact("script_hash", Kind.LABEL, "", "Hash over the scripts that reset and look"),
     Fact("residue_counts", Kind.LABEL, "", "Traces of guests by place, as place:number"),
+    Fact("step_times", Kind.LABEL, "", "Steps of the last reset, as step:milliseconds"),
     Fact("foreign_networks", Kind.STATE, "", "Network profiles that are not the room's own"),
     Fact("print_jobs", Kind.GAUGE, "", "Print jobs that the laptop keeps"),
     Fact("mounts", Kind.GAUGE, "", "Sticks and network folders mounted for the guest"),

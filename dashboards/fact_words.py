@@ -104,6 +104,7 @@ FACT = {
     "skeleton_hash": N_("Prüfsumme der Vorlage"),
     "script_hash": N_("Prüfsumme der Skripte"),
     "residue_counts": N_("Spuren nach Ort"),
+    "step_times": N_("Dauer der Schritte"),
     "foreign_networks": N_("Fremde WLAN- und Netz-Zugänge"),
     "print_jobs": N_("Druckaufträge auf dem Gerät"),
     "mounts": N_("Eingehängte Laufwerke"),

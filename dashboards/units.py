@@ -34,7 +34,13 @@ def human(name: str, value: Any, language: str, translate: Callable[[str], str])
     if not isinstance(value, int | float):
         if not isinstance(value, list):
             return str(value)
-        return ", ".join(_unbroken(_text(name, str(one), translate)) for one in value)
+        told = (
+            _step_time(str(one), language, translate)
+            if name == "step_times"
+            else _text(name, str(one), translate)
+            for one in value
+        )
+        return ", ".join(map(_unbroken, told))
     return _measure(fact.unit, name, value, language, translate)
 
 
@@ -48,6 +54,15 @@ def _text(name: str, value: str, translate: Callable[[str], str]) -> str:
         called = f" ({value[3:]})" if value[3:] else ""
         return f"{translate(INPUTS[value[0]])} {value[1]}{called}"
     return translate(FACT_VALUES[value]) if value in FACT_VALUES else value
+
+
+def _step_time(told: str, language: str, translate: Callable[[str], str]) -> str:
+    """prepare:120 → Vorbereitung: 0,1 s."""
+    step, _, ms = told.partition(":")
+    name = translate(words.STEP.get(step, step))
+    if not ms.isdecimal():
+        return name
+    return f"{name}: {duration(int(ms) / 1000, language, translate)}"
 
 
 def _measure(

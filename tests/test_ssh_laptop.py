@@ -93,6 +93,9 @@ async def test_from_a_guests_traces_to_the_proof(room: Room) -> None:
     assert after["used_since"] is False
     assert after["sessions"] == 0
     assert len(after["home_hash"]) == 64
+    steps = [told.partition(":")[0] for told in after["step_times"]]
+    assert steps == ["prepare", "lock", "sessions", "unmount", "prints", "network", "home",
+                     "residue", "settings", "alarm", "unlock", "trash"]  # fmt: skip
     assert room.laptop.victim.read_text() == "not a guest's\n"
     assert not (room.laptop.home / "Downloads").exists()
 

@@ -137,6 +137,12 @@ def test_a_reason_is_one_sentence_whatever_things_are_called() -> None:
         ("model", "on", "an", "on"),
         ("strange", 5, "5", "5"),
         ("clock_offset_s", -0.02, "0 s", "0 s"),
+        (
+            "step_times",
+            ["lock:40", "updates:90000", "x"],
+            "Anmeldung sperren: 0 s, Updates einspielen: 1,5 Min., x",
+            "locking the sign-in: 0 s, installing updates: 1.5 min, x",
+        ),
     ],
 )
 def test_units(name: str, value: object, german: str, english: str) -> None:

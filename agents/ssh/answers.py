@@ -77,6 +77,8 @@ class Verified(_Answer):
     residue_places: Annotated[str, Field(max_length=500, pattern=r"^[a-z0-9_,]*$")]
     counts: Annotated[dict[Code, Count], Field(max_length=40)] = {}
     """Place → traces, also where there are none."""
+    step_times: Annotated[dict[Code, Count], Field(max_length=40)] = {}
+    """Step of the last reset → milliseconds."""
     foreign_networks: Count | None = None
     print_jobs: Count | None = None
     mounts: Count | None = None
@@ -118,7 +120,9 @@ def verified_facts(answer: dict[str, Any], target: Target) -> Facts:
     """Raises Garbled or WrongDevice."""
     known = _check(Verified, answer)
     _same_device(known.serial, target)
-    facts: Facts = known.model_dump(exclude_none=True, exclude={"now", "counts"})
+    facts: Facts = known.model_dump(exclude_none=True, exclude={"now", "counts", "step_times"})
+    if known.step_times:
+        facts["step_times"] = [f"{step}:{ms}" for step, ms in known.step_times.items()]
     facts["residue_counts"] = [f"{place}:{found}" for place, found in sorted(known.counts.items())]
     facts["clock_offset_s"] = round(known.now - time.time(), 1)
     return facts

@@ -55,6 +55,15 @@ class Events:
         known = self._read()
         return _seq(known[-1]) if known else 0
 
+    def step_times(self) -> Dict[str, int]:
+        """Step → its milliseconds; of one that was begun again after a restart, all together."""
+        times: Dict[str, int] = {}
+        for event in self._read():
+            step, ms = event.get("step"), event.get("ms")
+            if event.get("event") == "step" and isinstance(step, str) and isinstance(ms, int):
+                times[step] = times.get(step, 0) + ms
+        return times
+
     def _read(self) -> List[Dict[str, Any]]:
         try:
             lines = self._path.read_bytes().splitlines()

@@ -7,6 +7,7 @@ import time
 from typing import Any, Dict, Optional
 
 import room_residue
+from room_events import Events
 from room_health import disk, power, script_hash
 from room_machine import machine_for
 from room_network import count_foreign
@@ -54,6 +55,7 @@ def verify(config: Config, reset_id: str) -> Dict[str, Any]:
         "boot_fresh": _boot_fresh(last, machine.boot_id()),
         "alarm_set": alarm_ahead(config.alarm, time.time()),
         "script_hash": script_hash(),
+        "step_times": Events(config, last["reset_id"]).step_times() if last else {},
     }
     for name in ("canary_planted", "canary_unseen", "lost_items"):
         facts[name] = evidence.get(name)
