@@ -161,7 +161,7 @@ def test_ends_that_are_missing_or_wrong() -> None:
     (turned,) = lessons(event("a", "DTSTART:20261124T110000Z", "DTEND:20261124T090000Z"))
     assert none.end == same.end == at(2026, 11, 24, 10, 30)
     assert length.end == at(2026, 11, 24, 9, 45)
-    assert (turned.start.hour, turned.end.hour) == (9, 11)
+    assert (turned.start, turned.end) == (at(2026, 11, 24, 11), at(2026, 11, 24, 12, 30))
 
 
 def test_a_whole_day_is_a_course_unless_it_is_only_a_note() -> None:

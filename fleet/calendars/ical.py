@@ -19,6 +19,7 @@ from zoneinfo import ZoneInfo
 import recurring_ical_events
 from icalendar import Calendar, Component
 from icalendar.prop import vDDDTypes, vRecur
+from icalendar.timezone import tzp
 
 from fleet.calendars.contents import (
     Contents,
@@ -29,9 +30,11 @@ from fleet.calendars.contents import (
     says_cancelled,
     summed_up,
 )
+from fleet.calendars.whole import decode, whole
 from fleet.calendars.zones import midnight, rules, settle
 
 MAX_TIMES_A_DAY = 24
+DAY = timedelta(days=1)
 SERIES_S = 1.0
 """Processor time for one UID: an honest series takes a few milliseconds."""
 
@@ -39,7 +42,6 @@ _MATTERS = frozenset(
     {None, "DTSTART", "DTEND", "DURATION", "RRULE", "RDATE", "EXDATE", "RECURRENCE-ID", "UID"}
 )
 """Properties without which an event says something else; None: a line that is no property."""
-_BRACKET = re.compile(r"^(BEGIN|END):(.*?)\s*$", re.I | re.M)
 _FOLD = re.compile(r"\r?\n[ \t]")
 _RULE = re.compile(r"^RRULE[^:\n]*:(.*)$", re.I | re.M)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
@@ -52,8 +54,8 @@ Series = dict[str, list[Component]]
 
 def read(body: bytes, start: datetime, end: datetime, wanted: Wanted) -> Contents:
     """All occurrences that overlap [start, end). Uses a signal: main thread only."""
-    text = _decode(body).strip()
-    problem, detail = _whole(text)
+    text = decode(body).strip()
+    problem, detail = whole(text)
     if problem:
         return Contents(problem=problem, detail=detail)
     series: Series = defaultdict(list)
@@ -73,7 +75,7 @@ def read_many(
     series: Series = defaultdict(list)
     warnings: Counter[str] = Counter()
     for text in texts:
-        problem, detail = _whole(text.strip())
+        problem, detail = whole(text.strip())
         if problem:
             bad.append(detail or problem)
             continue
@@ -106,35 +108,6 @@ def expand(
     return summed_up(found, bad, warnings)
 
 
-def _whole(text: str) -> tuple[str, str]:
-    """Why this is no whole calendar: problem and detail, or both empty."""
-    if not text.upper().startswith("BEGIN:VCALENDAR"):
-        return "not_a_calendar", ""
-    if not text.upper().endswith("END:VCALENDAR"):
-        return "unreadable", "the end is missing"
-    if not _balanced(text):
-        return "unreadable", "the end of a part is missing"
-    return "", ""
-
-
-def _decode(body: bytes) -> str:
-    try:
-        return body.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return body.decode("cp1252", errors="replace")
-
-
-def _balanced(text: str) -> bool:
-    """Whether every part is closed: the library drops an unclosed one without a word."""
-    open_parts: list[str] = []
-    for bracket, part in _BRACKET.findall(text):
-        if bracket.upper() == "BEGIN":
-            open_parts.append(part.upper())
-        elif not open_parts or open_parts.pop() != part.upper():
-            return False
-    return not open_parts
-
-
 def gather(
     text: str, series: Series, wanted: Wanted, warnings: Counter[str], bad: list[str]
 ) -> None:
@@ -143,6 +116,7 @@ def gather(
         # The library leaves out the parts of a rule that it cannot read.
         if any(part.strip() and part.count("=") != 1 for part in rule.split(";")):
             bad.append(f"the rule '{plain(rule, 60)}'")
+    tzp.use_default()  # forget the zones of the calendar before: another may mean others by a name
     for calendar in Calendar.from_ical(text, multiple=True):
         spoiled = set()
         for event in calendar.walk("VEVENT"):
@@ -208,6 +182,7 @@ class _Expansion:
         single = not any(key in event for event in events for key in ("RRULE", "RDATE"))
         single = single and "RECURRENCE-ID" not in events[0]
         self._keep_changed(events)
+        _refuse_new_rule(events)
         shifts = False
         alone = Calendar()
         for event in events:
@@ -253,8 +228,10 @@ class _Expansion:
         if "DTEND" not in event and "DURATION" not in event and isinstance(begins, datetime):
             self._warnings["no_end"] += 1
         ends = _when(event, "DTEND") if "DTEND" in event else begins
-        if type(ends) is type(begins) and ends < begins:
+        length = getattr(event.get("DURATION"), "dt", timedelta())
+        if length < timedelta() or (type(ends) is type(begins) and ends < begins):
             self._warnings["ends_before_start"] += 1
+            _move_end(event, begins, ends)
 
     def _tame(self, event: Component) -> None:
         """Refuse rules that would never end or mean another calendar, and mend the one mistake
@@ -311,6 +288,24 @@ class _Expansion:
         if isinstance(told, datetime):
             return told.astimezone(UTC)
         return midnight(told, self._wanted.zone).astimezone(UTC)
+
+
+def _move_end(event: Component, begins: date | datetime, ends: date | datetime) -> None:
+    """The library would turn both round, and the start that was told would be the end. Rather is
+    the end on a wrong day, such as before midnight; or else it is not told."""
+    event.pop("DTEND", None)
+    event.pop("DURATION", None)
+    if isinstance(begins, datetime) and timedelta() < (ends - begins) % DAY <= DAY / 2:
+        event.add("DTEND", begins + (ends - begins) % DAY)
+
+
+def _refuse_new_rule(events: list[Component]) -> None:
+    """The library shifts "this and all following", but by the old rule."""
+    old = [rules(event) for event in events if "RECURRENCE-ID" not in event]
+    for event in events:
+        following = "RANGE" in getattr(event.get("RECURRENCE-ID"), "params", {})
+        if following and rules(event) and old != [rules(event)]:
+            raise Unreadable("a lesson in it changes its rule")
 
 
 def _is_free(part: Component) -> bool:

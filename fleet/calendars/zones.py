@@ -71,6 +71,9 @@ def settle(calendar: Calendar, wanted: Wanted, warnings: Counter[str]) -> None:
     zone = named(stated, local) if stated else None
     if stated and zone is None:
         warnings["unknown_zone"] += 1
+    doubted = wanted.utc_is_local or wanted.utc_is_mistaken
+    if zone is not None and doubted and _in_utc(datetime(2000, 7, 1, tzinfo=zone)):
+        zone = None  # the feed's options know better
     for event in calendar.walk("VEVENT"):
         _each_moment(event, partial(_name, local=local, warnings=warnings))
         if wanted.utc_is_mistaken:
@@ -79,6 +82,7 @@ def settle(calendar: Calendar, wanted: Wanted, warnings: Counter[str]) -> None:
         elif zone is not None or wanted.utc_is_local:
             _into_local(event, zone or local, warnings)
         _each_moment(event, partial(_fill, zone=zone or local, guessed=not zone, warnings=warnings))
+        _at_its_time(event)
 
 
 Change = Callable[[datetime, str], datetime]
@@ -109,7 +113,9 @@ def _changed(value: Any, change: Change) -> Any:
         return value if after == before and _zones(after) == _zones(before) else vDDDLists(after)
     held = getattr(value, "dt", None)
     mended = mend(held)
-    return value if mended is held else vDDDTypes(mended)
+    # "This and all following" must stay so.
+    kept = {key: value.params[key] for key in ("RANGE",) if key in value.params}
+    return value if mended is held else vDDDTypes(mended, kept)
 
 
 def _zones(moments: list[Any]) -> list[Any]:
@@ -134,6 +140,17 @@ def _fill(
         return moment
     warnings["no_zone"] += guessed
     return moment.replace(tzinfo=zone)
+
+
+def _at_its_time(event: Component) -> None:
+    """A further lesson of which only the day is told begins when the series does."""
+    begins = getattr(event.get("DTSTART"), "dt", None)
+    held = event.get("RDATE", [])
+    told = [one.dt for each in (held if isinstance(held, list) else [held]) for one in each.dts]
+    if isinstance(begins, datetime) and any(type(one) is date for one in told):
+        event["RDATE"] = vDDDLists(
+            [datetime.combine(one, begins.timetz()) if type(one) is date else one for one in told]
+        )
 
 
 def _in_utc(moment: datetime) -> bool:
