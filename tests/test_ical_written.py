@@ -109,3 +109,18 @@ def test_two_calendars_may_mean_two_zones_by_one_name() -> None:
     )
     found = read_caldav(body.encode(), START, END, Wanted(kind="caldav")).occurrences
     assert {one.uid: one.start.hour for one in found} == {"a": 8, "b": 6}
+
+
+@pytest.mark.parametrize(
+    ("title", "off"),
+    [
+        ("Ausfall-Management in der IT", False),
+        ("Ausfall–Risiken kennen", False),
+        ("Ausfall - Yoga", True),
+        ("Abgesagt- Yoga", True),
+        ("Entfällt –Chor", True),
+    ],
+)
+def test_a_word_that_only_begins_so_calls_no_course_off(title: str, off: bool) -> None:
+    (found,) = lessons(f"UID:a\nSUMMARY:{title}\nDTSTART:20261021T090000Z\nDURATION:PT1H")
+    assert found.cancelled is off

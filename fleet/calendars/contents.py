@@ -86,10 +86,14 @@ def summed_up(
 
 
 def says_cancelled(title: str, words: list[str]) -> bool:
-    """`Abgesagt: Yoga`, `[Entfällt] Chor`, `Cancelled`; not `Warum Wanderungen abgesagt werden`."""
+    """`Abgesagt: Yoga`, `[Entfällt] Chor`, `Cancelled`; not `Warum Wanderungen abgesagt werden`
+    or `Ausfall-Management`."""
     any_word = "|".join(re.escape(word) for word in words)
     return bool(
         re.match(
-            rf"\s*(?:[\[(]\s*(?:{any_word})\s*[\])]|(?:{any_word})\s*(?:[:\-–—!]|$))", title, re.I
+            rf"\s*(?:[\[(]\s*(?:{any_word})\s*[\])]|"
+            rf"(?:{any_word})(?:\s*(?:[:!]|$)|\s+[\-–—]|[\-–—](?!\w)))",
+            title,
+            re.I,
         )
     )

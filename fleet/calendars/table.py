@@ -63,10 +63,16 @@ TWICE = "\0twice "
 FAULT = "\0fault"
 """Key under which a row says why it is not whole."""
 LONGEST = timedelta(days=14)
+SHORTEST = 15
+"""Minutes: a smaller number without a unit counts hours or lessons, and is a doubt."""
+ZERO_DAY = 1900
+"""Up to this year a date is a database's way to write a mere time: 30.12.1899 09:00."""
 YES = frozenset({"ja", "j", "x", "wahr", "yes", "y", "true", "1"})
 _TIME = r"(\d{1,2})(?:[:.h](\d{2}))(?:[:.]\d{2}(?:[.,]\d+)?)?(?:\s*(?:uhr|h))?|(\d{1,2})\s*uhr"
 _CLOCK = re.compile(rf"\s*(?:{_TIME})\s*", re.I)
 _RANGE = re.compile(rf"\s*((?:{_TIME}))\s*(?:-|–|bis|to)\s*((?:{_TIME}))\s*", re.I)
+_MIDNIGHT = re.compile(r"0?0:00(:00(\.0+)?)?")
+_TIMED = re.compile(r"%[HIcX]")
 _GERMAN = re.compile(r"(?:[A-Za-zÄÖÜäöü]+\.?,?\s+)?(\d{1,2})\.\s?(\d{1,2})\.\s?(\d{4}|\d{2})(?!\d)")
 _ISO = re.compile(r"(\d{4})-(\d{2})-(\d{2})(?!\d)|(\d{4})(\d{2})(\d{2})(?!\d)")
 
@@ -140,6 +146,7 @@ class _Sheet:
         self._zone = ZoneInfo(wanted.zone)
         own = {key: [folded(name) for name in names] for key, names in wanted.columns.items()}
         self._names = {**USUAL, **own}
+        self._chosen = {name for names in own.values() for name in names}
         self.warnings: Counter[str] = Counter()
 
     def cell(self, row: Row, key: str) -> str:
@@ -155,10 +162,7 @@ class _Sheet:
         begins, ends, block = self._span(row)
         if begins is None:
             return None
-        names = [name for key in ("date", "start", "end") for name in self._names[key]]
-        if twice := next((name for name in names if TWICE + name in row), ""):
-            row.used.add(TWICE + twice)
-            raise Unreadable(f"'{twice[:60]}' is there twice; name it in the option 'rows'")
+        self._refuse_twice(row)
         if ends is None or ends <= begins:
             self.warnings["no_end" if ends is None else "ends_before_start"] += 1
             ends = begins + timedelta(minutes=self._wanted.default_minutes)
@@ -179,6 +183,17 @@ class _Sheet:
             block=block,
         )
 
+    def _refuse_twice(self, row: Row) -> None:
+        """Of two times under one name one would be lost, unless the options name which counts."""
+        for name in (name for key in ("date", "start", "end") for name in self._names[key]):
+            if TWICE + name in row:
+                row.used.add(TWICE + name)
+                raise Unreadable(f"'{name[:60]}' is there twice; name it in the option 'rows'")
+            same = [each for each in row if each.startswith(f"{name} #")]
+            others = {row.read(each) for each in same if not {name, each} & self._chosen} - {""}
+            if others and others != {row.read(name)}:
+                raise Unreadable(f"'{name[:60]}' is there twice; name it in the option 'columns'")
+
     def _cancelled(self, row: Row, title: str) -> bool:
         words = self._wanted.cancelled
         if says_cancelled(title, words):
@@ -194,12 +209,17 @@ class _Sheet:
         """Start and end in UTC, and whether the room is only taken."""
         said_date, said_end = self.cell(row, "date"), self.cell(row, "end")
         day, clock = self._day(said_date) if said_date else (None, "")
+        midnight = clock if _MIDNIGHT.fullmatch(clock) else ""
+        if midnight:  # a database's way to write a mere day
+            clock = ""
         for name in self._names["start"]:
             if not clock and (said := row.read(name)):
                 other, clock = self._moment(said, day)
                 day = day or other
         if day is None:
             raise Unreadable("has no date")
+        if said_end:
+            clock = clock or midnight
         first = day
         both = _RANGE.fullmatch(clock)
         if both and not said_end:
@@ -210,10 +230,9 @@ class _Sheet:
         return begins, self._end(row, said_end, first, begins), False
 
     def _end(self, row: Row, said: str, first: date, begins: datetime) -> datetime | None:
-        minutes = self.cell(row, "minutes")
+        end_date = self.cell(row, "end_date")
+        known = self._day(end_date)[0] if end_date else None
         if said:
-            end_date = self.cell(row, "end_date")
-            known = self._day(end_date)[0] if end_date else None
             last, clock = self._moment(said, known or first)
             if last is None or not clock:
                 raise Unreadable(f"'{said[:30]}' is no time")
@@ -221,11 +240,21 @@ class _Sheet:
             if ends <= begins and known is None and last == first:
                 return self._at(first + timedelta(days=1), clock, later=True)  # past midnight
             return ends
-        if minutes:
-            if not re.fullmatch(r"\d{1,4}(\s*(min|minuten|minutes)\.?)?", minutes, re.I):
-                raise Unreadable(f"'{minutes[:30]}' is no number of minutes")
-            return begins + timedelta(minutes=int(re.findall(r"\d+", minutes)[0]))
-        return None
+        length = self._length(row)
+        if known is not None and known > first:  # every day up to then
+            self.warnings["no_end"] += length is None
+            length = length or timedelta(minutes=self._wanted.default_minutes)
+            begins = (begins.astimezone(self._zone) + (known - first)).astimezone(UTC)
+        return None if length is None else begins + length
+
+    def _length(self, row: Row) -> timedelta | None:
+        minutes = self.cell(row, "minutes")
+        if not minutes:
+            return None
+        found = re.fullmatch(r"(\d{1,4})(\s*(?:min|minuten|minutes)\.?)?", minutes, re.I)
+        if not found or (not found[2] and 0 < int(found[1]) < SHORTEST):
+            raise Unreadable(f"'{minutes[:30]}' is no number of minutes")
+        return timedelta(minutes=int(found[1]))
 
     def _whole_day(self, day: date, row: Row) -> tuple[datetime | None, datetime | None, bool]:
         if self._wanted.all_day == "ignore":
@@ -233,7 +262,8 @@ class _Sheet:
             return None, None, False
         end_date = self.cell(row, "end_date")
         last = self._day(end_date)[0] if end_date else day
-        ends = self._at(last + timedelta(days=1), "0:00")
+        self.warnings["ends_before_start"] += last < day
+        ends = self._at(max(day, last) + timedelta(days=1), "0:00")
         return self._at(day, "0:00"), ends, self._wanted.all_day == "block"
 
     def _moment(self, said: str, day: date | None) -> tuple[date | None, str]:
@@ -241,14 +271,16 @@ class _Sheet:
         if not said or _CLOCK.fullmatch(said) or _RANGE.fullmatch(said):
             return day, said
         try:
-            return self._day(said)
+            told, clock = self._day(said)
         except Unreadable:
             raise Unreadable(f"'{said[:30]}' is no time") from None
+        return day if told.year <= ZERO_DAY else told, clock
 
     def _day(self, said: str) -> tuple[date, str]:
         """The day at the start of a text, and what stands after it."""
-        if self._wanted.date_format:
-            return datetime.strptime(said, self._wanted.date_format).date(), ""  # noqa: DTZ007
+        if form := self._wanted.date_format:
+            told = datetime.strptime(said, form)  # noqa: DTZ007
+            return told.date(), f"{told:%H:%M}" if _TIMED.search(form) else ""
         found = _GERMAN.match(said)
         if found:
             year = int(found[3]) + (2000 if len(found[3]) == 2 else 0)
