@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Engine, update
-from sqlmodel import select
+from sqlmodel import col, select
 
 from agents.checks import refusal
 from agents.messages import Roster
@@ -229,3 +229,46 @@ def test_the_agent_refuses_by_its_own_copy(
     order: dict[str, Any], roster: dict[str, Any], reason: str
 ) -> None:
     assert refusal(an_order(**order), a_roster(**roster), NOW) == reason
+
+
+def test_a_lesson_of_a_sheet_that_was_called_off_stays_so_when_it_moves(
+    engine: Engine, now: datetime, tmp_path: Path
+) -> None:
+    file = tmp_path / "kurse.csv"
+    region(engine, file.as_uri(), kind="csv")
+
+    def read(at: datetime, *hours: int) -> list[tuple[int, bool]]:
+        rows = "".join(f"Yoga;24.11.2026;{hour:02}:00\n" for hour in hours)
+        file.write_text(f"Titel;Datum;Von\n{rows}")
+        timetable.refresh(engine, S, at)
+        with reading(engine) as opened:
+            held = opened.exec(select(Course).order_by(col(Course.start))).all()
+            return [(one.start.hour + 1, one.cancelled) for one in held]
+
+    read(now, 9, 14, 16, 18)
+    with reading(engine) as opened:
+        nine = opened.exec(select(Course.id).order_by(col(Course.start))).first()
+    said = say(engine, OverrideKind.CANCEL, Scope(course=nine), now)
+    moved = read(now + HOUR, 10, 14, 16, 18)
+    assert moved == [(10, True), (14, False), (16, False), (18, False)]
+    assert read(now + 2 * HOUR, 14, 16, 18) == [(14, False), (16, False), (18, False)]
+    assert read(now + 3 * HOUR, 10, 14, 16, 18)[0] == (10, True), "it came back"
+    assert read(now + 4 * HOUR, 9, 10, 14, 16, 18)[:2] == [(9, False), (10, True)]
+    take_back(engine, said, now + 5 * HOUR)
+    assert read(now + 6 * HOUR, 9, 10, 14, 16, 18)[:2] == [(9, False), (10, False)]
+
+
+def test_what_the_feed_calls_off_by_now_is_seen_after_it_is_taken_back(
+    engine: Engine, now: datetime, tmp_path: Path
+) -> None:
+    file = tmp_path / "a.ics"
+    region(engine, file.as_uri())
+    file.write_bytes(ics("a 24 10", "b 24 12"))
+    timetable.refresh(engine, S, now)
+    said = say(engine, OverrideKind.CANCEL, Scope(course=courses(engine)["a"].id), now)
+    off = ics("a 24 10", "b 24 12").replace(b"UID:a", b"STATUS:CANCELLED\r\nUID:a")
+    file.write_bytes(off)
+    timetable.refresh(engine, S, now + HOUR)
+    take_back(engine, said, now + 2 * HOUR)
+    timetable.refresh(engine, S, now + 2 * HOUR + MINUTE)
+    assert courses(engine)["a"].cancelled

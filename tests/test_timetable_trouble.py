@@ -79,3 +79,68 @@ def test_an_event_dragged_to_another_day_is_followed_while_it_runs(
     with reading(engine) as opened:
         held = opened.exec(select(Course).order_by(col(Course.start))).all()
     assert [(c.start.day, c.start.hour, c.end.hour) for c in held] == [(22, 12, 13), (23, 9, 12)]
+
+
+def test_a_course_that_goes_on_after_its_end_takes_the_room_again(
+    engine: Engine, server: Server, settings: Settings, now: datetime
+) -> None:
+    region(engine, server.url())
+    server.pages["/kurse.ics"] = (200, {}, ics("a 23 07"))
+    timetable.refresh(engine, settings, now - HOUR)
+    assert courses(engine)["a"].end == now, "which is when somebody lets it go on"
+    server.pages["/kurse.ics"] = (200, {}, ics("a 23 07").replace(b"PT1H", b"PT3H"))
+    timetable.refresh(engine, settings, now + timedelta(minutes=5))
+    assert used(engine, "r1", now + timedelta(minutes=5)) == ["07-10"]
+
+
+def test_an_event_dragged_to_where_it_runs_by_now_takes_the_room(
+    engine: Engine, server: Server, settings: Settings, now: datetime
+) -> None:
+    region(engine, server.url())
+    server.pages["/kurse.ics"] = (200, {}, ics("a 23 05"))
+    timetable.refresh(engine, settings, now - 4 * HOUR)
+    for minute, hours in ((5, 3), (15, 3), (65, 4)):
+        at = now + timedelta(minutes=minute)
+        moved = ics("a 23 08").replace(b"PT1H", f"PT{hours}H".encode())
+        server.pages["/kurse.ics"] = (200, {}, moved)
+        timetable.refresh(engine, settings, at)
+        assert used(engine, "r1", at) == [f"08-{8 + hours:02}"]
+    with reading(engine) as opened:
+        assert len(opened.exec(select(Course)).all()) == 2, "and the one that is over stays"
+
+
+def test_a_running_course_that_moves_to_another_room_takes_that_one(
+    engine: Engine, server: Server, settings: Settings, now: datetime
+) -> None:
+    region(engine, server.url(), room=None)
+    server.pages["/kurse.ics"] = (200, {}, ics("a 23 07 r1").replace(b"PT1H", b"PT3H"))
+    timetable.refresh(engine, settings, now - 2 * HOUR)
+    for minute, hours in ((5, 3), (15, 4), (25, 4)):
+        at = now + timedelta(minutes=minute)
+        moved = ics("a 23 07 r2").replace(b"PT1H", f"PT{hours}H".encode())
+        server.pages["/kurse.ics"] = (200, {}, moved)
+        timetable.refresh(engine, settings, at)
+        assert used(engine, "r2", at) == [f"07-{7 + hours}"]
+        assert used(engine, "r1", at) == ["07-10"], "who stayed behind is not disturbed either"
+    over = now + 6 * HOUR
+    timetable.refresh(engine, settings, over)
+    with reading(engine) as opened:
+        assert len(opened.exec(select(Course)).all()) == 2
+
+
+def test_what_is_over_and_told_in_another_room_stays_where_it_was(
+    engine: Engine, server: Server, settings: Settings, now: datetime
+) -> None:
+    region(engine, server.url(), room=None)
+    server.pages["/kurse.ics"] = (200, {}, ics("a 23 06 r1"))
+    timetable.refresh(engine, settings, now - 3 * HOUR)
+    server.pages["/kurse.ics"] = (200, {}, ics("a 23 06 r2"))
+    timetable.refresh(engine, settings, now)
+    assert courses(engine)["a"].room_id == "r1"
+    assert used(engine, "r2", now - 2 * HOUR) == []
+
+
+def used(engine: Engine, room: str, now: datetime) -> list[str]:
+    with reading(engine) as opened:
+        found = timetable.busy(opened, [room], now, now + timedelta(minutes=1))
+        return [f"{one.start:%H}-{one.end:%H}" for one in found]

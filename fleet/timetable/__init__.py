@@ -135,7 +135,8 @@ def _take_due(engine: Engine, settings: Settings, now: datetime) -> list[tuple[F
 def _read(feed: Feed, last: str, settings: Settings, now: datetime) -> _Answer:
     # Once a day the whole body: "not modified" would otherwise hide what the window has reached.
     same_day = feed.good_at is not None and feed.good_at.date() == now.date()
-    known = same_day and not feed.problem
+    # Who wants it read at once wants all of it: the courses may say something else by now.
+    known = same_day and not feed.problem and feed.tried_at is not None
     try:
         fetched = _fetched(feed, settings, now, known=known)
     except FetchFailed as failed:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
+from hashlib import sha256
 from typing import Any
 
 from sqlalchemy import delete, exists, update
@@ -90,14 +91,15 @@ def store(
     """Insert, move and cancel the feed's courses as the lessons say.
 
     `full`: the feed was read in full, so what is no longer in it is gone. Courses that are over
-    stay as they were, and of one that has begun only its end, name and cancelling may change.
+    stay as they were, unless they are told to go on, and of one that has begun only its end, name
+    and cancelling may change.
     """
     rows = select(Course).where(Course.feed_id == feed.id)
     held = {(course.uid, course.occurrence): course for course in session.exec(rows)}
     seen: set[Key] = set()
     moved = _moved(held, lessons, now) if full else {}
     for lesson in lessons:
-        key = _key(held, lesson.told, now)
+        key = _key(held, lesson, now)
         if key in moved:
             held[key] = held.pop(moved[key])
             held[key].occurrence = key[1]
@@ -105,7 +107,7 @@ def store(
         course = held.get(key)
         if course is None:
             session.add(_new(feed, lesson, key, now))
-        elif course.end > now:
+        elif course.end > now or lesson.told.end > now:
             _change(course, lesson, now)
     session.flush()
     if full:
@@ -116,7 +118,7 @@ def store(
 def _moved(held: dict[Key, Course], lessons: Sequence[Lesson], now: datetime) -> dict[Key, Key]:
     """New name → old name, for lessons whose name is nothing but their start: the nearest course
     of the same name and title in the same room that is no longer told is the one that moved."""
-    told = {_key(held, lesson.told, now): lesson for lesson in lessons}
+    told = {_key(held, lesson, now): lesson for lesson in lessons}
     free: dict[tuple[str, str, str], list[Key]] = {}
     for key, course in held.items():
         if key not in told and course.start > now and key[1]:
@@ -136,14 +138,24 @@ def _moved(held: dict[Key, Course], lessons: Sequence[Lesson], now: datetime) ->
     return found
 
 
-def _key(held: dict[Key, Course], told: Occurrence, now: datetime) -> Key:
-    """Whose row it is. Somebody who drags last week's event to next week means another course."""
-    course = held.get((told.uid, told.occurrence))
-    other = told.uid, told.start.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    dragged = course is not None and course.start <= now and course.start != told.start
-    if dragged and (now < told.start or other in held):  # also once that one has begun
-        return other
-    return told.uid, told.occurrence
+def _key(held: dict[Key, Course], lesson: Lesson, now: datetime) -> Key:
+    """Whose row it is. Who drags what has begun, to another time or into another room, means
+    another course from now on: the row tells what was, and the room is in use where it is told."""
+    told = lesson.told
+    key = told.uid, told.occurrence
+    start = told.start.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    room = sha256(f"room {lesson.room_id}".encode()).hexdigest()[:16]
+    for other in ((told.uid, start), (told.uid, f"{start}#{room}")):
+        course = held.get(key)
+        if course is None or course.start > now:
+            return key
+        if (course.start, course.room_id) == (told.start, lesson.room_id):
+            return key
+        elsewhere = course.room_id != lesson.room_id and not told.cancelled
+        again = told.end > now and (elsewhere or course.end <= now or now < told.start)
+        if again or other in held:  # also once that one has begun, or is over
+            key = other
+    return key
 
 
 def _new(feed: Feed, lesson: Lesson, key: tuple[str, str], now: datetime) -> Course:
