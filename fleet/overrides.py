@@ -219,7 +219,6 @@ def reapply(session: Session, feed_id: str) -> None:
         col(Override.ended_at).is_(None),
     )
     here = col(Course.feed_id) == feed_id
-    _follow(session, here)
     called_off = exists().where(same, col(Override.kind) == OverrideKind.CANCEL)
     session.execute(
         update(Course)
@@ -235,17 +234,6 @@ def reapply(session: Session, feed_id: str) -> None:
     moved = moved.where(here, Override.kind == OverrideKind.SKIP, col(Override.ended_at).is_(None))
     for said, end_now in session.exec(moved.where(col(Override.until) != col(Course.end))).all():
         said.until = end_now
-    session.flush()
-
-
-def _follow(session: Session, here: ColumnElement[bool]) -> None:
-    """A lesson of a sheet is named by its start: what was said of it goes along when it moves."""
-    named = select(Override, Course).join(Course, col(Course.id) == col(Override.course_id))
-    renamed = or_(
-        col(Override.uid) != col(Course.uid), col(Override.occurrence) != col(Course.occurrence)
-    )
-    for said, course in session.exec(named.where(here, renamed, col(Override.ended_at).is_(None))):
-        said.uid, said.occurrence = course.uid, course.occurrence
     session.flush()
 
 

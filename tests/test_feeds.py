@@ -246,3 +246,22 @@ def test_files(tmp_path: Path) -> None:
         with pytest.raises(FetchFailed) as failed:
             fetch(f"file://{odd}", etag="", modified="", networks=[])
         assert failed.value.code == "missing_file"
+
+
+@pytest.mark.parametrize("said", ["UTF-8", "utf8", "none", "", "x-gzip"])
+def test_what_is_called_packed_and_is_not_is_read(server: Server, said: str) -> None:
+    body = gzip.compress(b"Datum;Von\n") if said == "x-gzip" else b"Datum;Von\n"
+    server.pages["/kurse.csv"] = (200, {"Content-Encoding": said}, body)
+    fetched = fetch(server.url("/kurse.csv"), etag="", modified="", networks=LOOPBACK)
+    assert fetched.body == b"Datum;Von\n"
+    server.pages["/packed"] = (200, {"Content-Encoding": "br"}, b"\x8b\x04\x80Datum\x03")
+    with pytest.raises(FetchFailed) as failed:
+        fetch(server.url("/packed"), etag="", modified="", networks=LOOPBACK)
+    assert failed.value.code == "not_a_calendar"
+
+
+def test_a_version_that_no_header_may_carry_is_not_sent_back(server: Server) -> None:
+    server.pages["/kurse.ics"] = (200, {"ETag": '"März"'}, b"BEGIN:VCALENDAR")
+    first = fetch(server.url(), etag="", modified="", networks=LOOPBACK)
+    again = fetch(server.url(), etag=first.etag, modified="", networks=LOOPBACK)
+    assert again.body == b"BEGIN:VCALENDAR"

@@ -231,31 +231,28 @@ def test_the_agent_refuses_by_its_own_copy(
     assert refusal(an_order(**order), a_roster(**roster), NOW) == reason
 
 
-def test_a_lesson_of_a_sheet_that_was_called_off_stays_so_when_it_moves(
+def test_a_lesson_put_in_for_one_that_was_called_off_is_another_course(
     engine: Engine, now: datetime, tmp_path: Path
 ) -> None:
     file = tmp_path / "kurse.csv"
     region(engine, file.as_uri(), kind="csv")
 
-    def read(at: datetime, *hours: int) -> list[tuple[int, bool]]:
-        rows = "".join(f"Yoga;24.11.2026;{hour:02}:00\n" for hour in hours)
+    def read(at: datetime, *days: int) -> list[tuple[int, bool]]:
+        rows = "".join(f"Yoga;{day}.11.2026;09:00\n" for day in days)
         file.write_text(f"Titel;Datum;Von\n{rows}")
         timetable.refresh(engine, S, at)
         with reading(engine) as opened:
             held = opened.exec(select(Course).order_by(col(Course.start))).all()
-            return [(one.start.hour + 1, one.cancelled) for one in held]
+            return [(one.start.day, one.cancelled) for one in held]
 
-    read(now, 9, 14, 16, 18)
+    read(now, 24, 25, 26)
     with reading(engine) as opened:
-        nine = opened.exec(select(Course.id).order_by(col(Course.start))).first()
-    said = say(engine, OverrideKind.CANCEL, Scope(course=nine), now)
-    moved = read(now + HOUR, 10, 14, 16, 18)
-    assert moved == [(10, True), (14, False), (16, False), (18, False)]
-    assert read(now + 2 * HOUR, 14, 16, 18) == [(14, False), (16, False), (18, False)]
-    assert read(now + 3 * HOUR, 10, 14, 16, 18)[0] == (10, True), "it came back"
-    assert read(now + 4 * HOUR, 9, 10, 14, 16, 18)[:2] == [(9, False), (10, True)]
-    take_back(engine, said, now + 5 * HOUR)
-    assert read(now + 6 * HOUR, 9, 10, 14, 16, 18)[:2] == [(9, False), (10, False)]
+        first = opened.exec(select(Course.id).order_by(col(Course.start))).first()
+    said = say(engine, OverrideKind.CANCEL, Scope(course=first), now)
+    assert read(now + HOUR, 25, 26, 27) == [(25, False), (26, False), (27, False)]
+    with reading(engine) as opened:
+        assert opened.get_one(Override, said).course_id is None, "nobody called off the 27th"
+    assert read(now + 2 * HOUR, 24, 25, 26, 27)[0] == (24, True), "it came back"
 
 
 def test_what_the_feed_calls_off_by_now_is_seen_after_it_is_taken_back(

@@ -121,7 +121,8 @@ def _moved(held: dict[Key, Course], lessons: Sequence[Lesson], now: datetime) ->
     told = {_key(held, lesson, now): lesson for lesson in lessons}
     free: dict[tuple[str, str, str], list[Key]] = {}
     for key, course in held.items():
-        if key not in told and course.start > now and key[1]:
+        # One that was called off moved nowhere: what is put in for it is another course.
+        if key not in told and course.start > now and key[1] and not course.cancelled:
             same = (key[0].partition("#")[0], course.title, course.room_id)
             free.setdefault(same, []).append(key)
     found: dict[Key, Key] = {}

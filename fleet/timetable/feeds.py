@@ -27,6 +27,8 @@ STEP_S = 8.0
 MAX_BYTES = 5 * 1024 * 1024
 MAX_REDIRECTS = 3
 MAX_ADDRESSES = 3
+NOT_PACKED = frozenset({"", "identity", "none", "utf-8", "utf8"})
+"""Content-Encodings that are none; scripts that write a sheet often name the text's encoding."""
 
 
 class FetchFailed(Exception):
@@ -202,9 +204,9 @@ async def _read(response: httpx.Response) -> bytes:
         if len(body) > MAX_BYTES:
             raise FetchFailed("too_large")
     encoding = response.headers.get("content-encoding", "identity").lower()
-    if encoding == "identity" or not body:
+    if encoding in NOT_PACKED or not body:
         return bytes(body)
-    if encoding not in ("gzip", "deflate"):
+    if encoding not in ("gzip", "x-gzip", "deflate"):
         raise FetchFailed("not_a_calendar", "packed in an unknown way")
     try:
         # Not httpx's own decoder: that one unpacks without a limit.
@@ -231,5 +233,6 @@ def _answer(response: httpx.Response, body: bytes, question: Question) -> Fetche
         raise FetchFailed("http_error", f"status {response.status_code}")
     etag = response.headers.get("etag", "")
     modified = response.headers.get("last-modified", "")
-    # What does not fit into its column is not sent back cut off, but not at all.
-    return Fetched(body, etag if len(etag) <= 200 else "", modified if len(modified) <= 100 else "")
+    # What does not fit into its column or a header is not sent back cut off, but not at all.
+    fits = len(etag) <= 200 and etag.isascii()
+    return Fetched(body, etag if fits else "", modified if len(modified) <= 100 else "")
