@@ -124,3 +124,18 @@ def test_two_calendars_may_mean_two_zones_by_one_name() -> None:
 def test_a_word_that_only_begins_so_calls_no_course_off(title: str, off: bool) -> None:
     (found,) = lessons(f"UID:a\nSUMMARY:{title}\nDTSTART:20261021T090000Z\nDURATION:PT1H")
     assert found.cancelled is off
+
+
+def test_two_series_of_one_name_and_start_are_both_held_unless_one_is_newer() -> None:
+    short = event("DTSTART:20261005T090000Z", "DURATION:PT1H", "RRULE:FREQ=WEEKLY;COUNT=3")
+    long = event("DTSTART:20261005T090000Z", "DURATION:PT2H")
+    found = lessons(short, long)
+    assert starts(found) == ["10-05 09:00", "10-05 09:00", "10-12 09:00", "10-19 09:00"]
+    assert max(one.end for one in found if one.start.day == 5).hour == 11
+    assert {(one.uid, one.occurrence) for one in found} == {
+        (one.uid, one.occurrence) for one in lessons(long, short)
+    }
+    assert starts(lessons(short, f"{long}\nSEQUENCE:1")) == ["10-05 09:00"]
+    assert len(lessons(f"{short}\nLAST-MODIFIED:20260902T100000Z",
+                       f"{long}\nLAST-MODIFIED:20260901T100000Z")) == 3  # fmt: skip
+    assert len(lessons(short, short)) == 3

@@ -316,21 +316,36 @@ def _is_free(part: Component) -> bool:
 
 def _told_apart(masters: list[Component]) -> dict[str, Component]:
     """A name of its own for each event with the same UID; of true duplicates the newest."""
-    newest: dict[tuple[str, str], Component] = {}
-    for master in masters:
+    alike: dict[tuple[str, str], dict[str, Component]] = defaultdict(dict)
+    for master in sorted(masters, key=_version):
         key = (_moment_key(_when(master, "DTSTART")), plain(str(master.get("LOCATION", "")), 200))
-        held = newest.get(key)
-        if held is None or _sequence(master) >= _sequence(held):
-            newest[key] = master
-    starts = Counter(begin for begin, _ in newest)
-    return {
-        begin if starts[begin] == 1 else f"{begin}#{sha256(place.encode()).hexdigest()[:16]}": event
-        for (begin, place), event in newest.items()
-    }
+        held = alike[key]
+        if held and _version(next(iter(held.values()))) < _version(master):
+            held.clear()
+        held[_lasting(master)] = master
+    starts = Counter(begin for begin, _ in alike)
+    found = {}
+    for (begin, place), events in alike.items():
+        for lasting, event in events.items():
+            told = place if len(events) == 1 else f"{place}|{lasting}"
+            alone = starts[begin] == len(events) == 1
+            name = begin if alone else f"{begin}#{sha256(told.encode()).hexdigest()[:16]}"
+            found[name] = event
+    return found
 
 
-def _sequence(event: Component) -> int:
-    return int(str(event.get("SEQUENCE", 0)))
+def _version(event: Component) -> tuple[int, str]:
+    changed = getattr(event.get("LAST-MODIFIED"), "dt", "")
+    return int(str(event.get("SEQUENCE", 0))), str(changed)
+
+
+def _lasting(event: Component) -> str:
+    """How long and how often it takes place, as a text."""
+    said: list[str] = []
+    for key in ("DTEND", "DURATION", "RRULE", "RDATE", "EXDATE"):
+        held = event.get(key, [])
+        said += [f"{key}:{one.to_ical()}" for one in (held if isinstance(held, list) else [held])]
+    return "|".join(said)
 
 
 def _first(rule: vRecur, key: str, otherwise: Any = None) -> Any:
