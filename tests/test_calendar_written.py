@@ -35,10 +35,19 @@ def test_dates_and_times_as_databases_write_them(head: str, row: str, span: str)
         ("Startdatum;Enddatum;Beginn;Dauer", "24.11.2026;24.11.2026;09:00;45", "24 08:00-24 08:45"),
         ("Startdatum;Enddatum;Beginn;Dauer", "24.11.2026;20.11.2026;09:00;45", "24 08:00-24 08:45"),
         ("Startdatum;Enddatum", "24.11.2026;20.11.2026", "23 23:00-24 23:00"),
+        ("Beginn;Ende", "24.11.2026;26.11.2026", "23 23:00-26 23:00"),
+        ("Beginn;Ende", "24.11.2026;26.11.2026 12:00", "23 23:00-26 23:00"),
+        ("Datum;Bis", "24.11.2026;12:00", "23 23:00-24 23:00"),
     ],
 )
 def test_days_up_to_the_last_one_are_taken(head: str, row: str, span: str) -> None:
     assert spans(lessons("csv", f"{head};Titel\n{row};Yoga\n")) == [span]
+
+
+def test_a_course_of_which_only_first_and_last_day_are_told_is_no_single_lesson() -> None:
+    contents = told("csv", "Beginn;Ende;Titel\n24.11.2026;22.12.2026;Yoga\n")
+    assert contents.problem == "partly_unreadable"
+    assert "export the single lessons" in contents.detail
 
 
 @pytest.mark.parametrize(

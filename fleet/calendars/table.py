@@ -225,7 +225,7 @@ class _Sheet:
         if both and not said_end:
             clock, said_end = both[1], both[5]
         if not clock:
-            return self._whole_day(first, row)
+            return self._whole_day(first, row, said_end)
         begins = self._at(first, clock)
         return begins, self._end(row, said_end, first, begins), False
 
@@ -256,12 +256,13 @@ class _Sheet:
             raise Unreadable(f"'{minutes[:30]}' is no number of minutes")
         return timedelta(minutes=int(found[1]))
 
-    def _whole_day(self, day: date, row: Row) -> tuple[datetime | None, datetime | None, bool]:
+    def _whole_day(
+        self, day: date, row: Row, said_end: str
+    ) -> tuple[datetime | None, datetime | None, bool]:
         if self._wanted.all_day == "ignore":
             self.warnings["all_day_ignored"] += 1
             return None, None, False
-        end_date = self.cell(row, "end_date")
-        last = self._day(end_date)[0] if end_date else day
+        last = self._moment(self.cell(row, "end_date") or said_end, day)[0] or day
         self.warnings["ends_before_start"] += last < day
         ends = self._at(max(day, last) + timedelta(days=1), "0:00")
         return self._at(day, "0:00"), ends, self._wanted.all_day == "block"
