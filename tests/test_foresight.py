@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import Engine, event
 from sqlmodel import select
 
+from agents.messages import Step
 from fleet import notify, readiness
 from fleet.readiness import forecast, replay, statistics
 from fleet.readiness.replay import NotUnderstood, day_of
@@ -35,6 +36,7 @@ from tests.room import (
     furnish,
     heard,
     looked,
+    outcome,
     plan,
     say,
 )
@@ -74,6 +76,60 @@ def test_a_broken_device_is_counted_on_no_more(engine: Engine, now: datetime) ->
     add_course(engine, now + 4 * DAY, room="r2")
     change(engine, DeviceState, "r1-l1", health=Health.FAILED, reason="unreachable")
     assert ahead(engine, now) == [("not_ready", ["too_few", "device_failed"]), ("ready", [])]
+
+
+def prove(engine: Engine, now: datetime, *, well: bool = True) -> None:
+    """What is due is reset now; `well`: and found clean."""
+    plan(engine, now, S)
+    for order in claim(engine, now, S):
+        facts = looked(order, now) if well else outcome(order, Step.FAILED, now, reason="bug")
+        say(engine, facts, now + MINUTE)
+
+
+def test_a_proved_device_is_counted_on_up_to_the_start(engine: Engine, now: datetime) -> None:
+    furnish(engine, now, laptops=1)
+    start = now + 30 * MINUTE
+    add_course(engine, start)
+    add_course(engine, start + 2 * HOUR)
+    prove(engine, now)
+    for before in (6, 5, 1):
+        heard(engine, start - before * MINUTE)
+        assert ahead(engine, start - before * MINUTE) == [("ready", [])] * 2
+
+
+def test_a_reset_that_failed_for_good_is_foreseen_for_its_course_alone(
+    engine: Engine, now: datetime
+) -> None:
+    furnish(engine, now, laptops=1, recipe={"tries": 1})
+    for hours in (1, 4):
+        add_course(engine, now + hours * HOUR)
+    prove(engine, now, well=False)
+    plan(engine, now + 2 * MINUTE, S)
+    failed = ("not_ready", ["too_few", "reset_failed"])
+    assert ahead(engine, now + 2 * MINUTE) == [failed, ("ready", [])]
+
+
+def test_nobody_waits_for_the_devices_of_a_block(engine: Engine, now: datetime) -> None:
+    furnish(engine, now, laptops=1)
+    name_contacts(engine)
+    block = add_course(engine, now + DAY)
+    change(engine, Course, block, block=True)
+    change(engine, DeviceState, "r1-l1", health=Health.FAILED)
+    assert ahead(engine, now) == []
+    warn(engine, now + 5 * HOUR)
+    assert told(engine) == []
+
+
+def test_what_is_said_of_a_course_is_said_of_one_that_begins_with_it(
+    engine: Engine, now: datetime
+) -> None:
+    furnish(engine, now, laptops=1)
+    first = now + 2 * DAY
+    add_course(engine, first)
+    for uid in ("one", "other"):
+        add_course(engine, first + HOUR + 8 * MINUTE, uid=uid)
+    short = ("not_ready", ["too_few", "gap_too_short"])
+    assert ahead(engine, now) == [("ready", []), short, short]
 
 
 def test_the_forecast_asks_as_often_for_many_courses_as_for_one(

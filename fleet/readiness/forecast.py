@@ -1,7 +1,8 @@
 """Which of the coming courses would begin in a room that is not ready, if nothing changes?
 
 Every course is judged with the devices as they are now, and with the gap before it: a gap that no
-reset fits into is known days before. A reset that is still to come counts as done.
+reset fits into is known days before. A reset that is still to come counts as done; one that already
+came to its end counts as what it was, for the course that it was made for.
 """
 
 from collections import defaultdict
@@ -51,14 +52,20 @@ def foresee(
         query = query.where(col(Site.id).in_(sites))
     rows = session.exec(query).all()
     rooms = list({room.id: room for _, room, _ in rows}.values())
-    facts = load(session, rooms, {}, now, settings)
+    nearest: dict[str, Course] = {}
+    for course, room, _ in rows:
+        if course.start > now and not course.block:
+            nearest.setdefault(room.id, course)
+    facts = load(session, rooms, nearest, now, settings)
     short = _short(session, now, until, settings)
     before: dict[str, list[Course]] = defaultdict(list)
     found = []
     for course, room, site in rows:
         earlier = before[room.id]
-        if course.start > now:
+        if course.start > now and not course.block:
             devices = facts.devices.get(room.id, [])
+            if course.start != nearest[room.id].start:
+                devices = [replace(each, run=None, by_hand=()) for each in devices]
             told = _imagined(devices, course, short)
             lesson = _lesson(course, earlier, settings)
             doubts = facts.doubts.get(room.id, ())
@@ -75,21 +82,24 @@ def _lesson(course: Course, earlier: Iterable[Course], settings: Settings) -> Le
 
 
 def _imagined(
-    devices: Iterable[Candidate], course: Course, short: Mapping[tuple[int | None, str], str]
+    devices: Iterable[Candidate], course: Course, short: Mapping[tuple[str, datetime, str], str]
 ) -> Iterator[Candidate]:
     """The devices as they would stand there: with a reset to come, or with no time for one."""
     for device in devices:
-        code = short.get((course.id, device.id))
-        run = Proof(RunState.EXPIRED, code, False, None, None, False) if code else None
-        yield replace(device, run=run, by_hand=(), battery=None)
+        run = device.run
+        code = short.get((course.room_id, course.start, device.id))
+        if code and (run is None or run.in_time):
+            run = Proof(RunState.EXPIRED, code, False, None, None, False)
+        yield replace(device, run=run, battery=None)
 
 
 def _short(
     session: Session, now: datetime, until: datetime, settings: Settings
-) -> dict[tuple[int | None, str], str]:
-    """(course, device) → why it would not be reset; a timetable in doubt is told of the room."""
+) -> dict[tuple[str, datetime, str], str]:
+    """(room, start, device) → why it would not be reset, also of a course for which another stands
+    that begins with it; a timetable in doubt is told of the room."""
     return {
-        (each.course_id, device): each.code
+        (each.room, each.start, device): each.code
         for each in forecast(session, now, settings, until)
         for device in each.devices
         if each.code != "calendar_in_doubt"
