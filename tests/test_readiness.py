@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Engine, event
 from sqlmodel import col, select
 
-from agents.messages import Order
+from agents.messages import Order, Step
 from fleet import readiness, resets
 from fleet.readiness import RoomStatus
 from fleet.settings import Settings
@@ -38,8 +38,10 @@ from tests.room import (
     furnish,
     heard,
     looked,
+    outcome,
     plan,
     say,
+    states,
 )
 
 S = Settings(reset_lead_s=3600, reset_ahead_s=3600, reset_grace_s=120, reset_buffer_s=300)
@@ -107,6 +109,52 @@ def test_use_in_the_course_does_not_spoil_it(engine: Engine, now: datetime) -> N
     plan(engine, at, S)
     heard(engine, now + HOUR + 20 * MINUTE)
     assert live(engine, now + HOUR + 20 * MINUTE).verdict is Verdict.READY
+
+
+def test_a_course_put_in_after_the_proof_uses_it_up_also_where_nobody_sat_down(
+    engine: Engine, now: datetime
+) -> None:
+    """Else the device would be reset no more, and count as not proved for the later course."""
+    early = Settings(reset_grace_s=120, reset_buffer_s=300)
+    furnish(engine, now, laptops=1)
+    later = now + 5 * HOUR
+    add_course(engine, later)
+    plan(engine, now, early)
+    (order,) = claim(engine, now, early)
+    say(engine, looked(order, now), now + MINUTE)
+    add_course(engine, now + 3 * MINUTE)  # too soon for a reset of its own
+    plan(engine, now + 2 * MINUTE, early)
+    assert states(engine) == ["expired", "verified"]
+    heard(engine, now + 4 * MINUTE)
+    plan(engine, now + 4 * MINUTE, early)
+    plan(engine, now + 5 * MINUTE, early)
+    assert states(engine) == ["expired", "verified", "planned"]
+    after = now + HOUR + 20 * MINUTE
+    heard(engine, after)
+    plan(engine, after, early)
+    (order,) = claim(engine, after, early)
+    say(engine, looked(order, after), after + MINUTE)
+    with reading(engine) as opened:
+        assert readiness.room_status(opened, "r1", after + MINUTE, early).proved == 1
+    plan(engine, later - MINUTE, early)
+    assert states(engine) == ["expired", "verified", "verified"], "once is enough"
+
+
+def test_a_device_leaves_its_resets_behind_when_it_goes_to_another_room(
+    engine: Engine, now: datetime
+) -> None:
+    furnish(engine, now, laptops=1, recipe={"tries": 1})
+    furnish(engine, now, room="r2", laptops=0)
+    add_course(engine, now + 50 * MINUTE)
+    add_course(engine, now + 26 * HOUR, room="r2")
+    plan(engine, now, S)
+    (order,) = claim(engine, now, S)
+    say(engine, outcome(order, Step.FAILED, now, reason="bug"), now)
+    change(engine, Device, "r1-l1", room_id="r2")
+    with reading(engine) as opened:
+        alone = readiness.room_status(opened, "r2", now, S)
+        (among,) = (one for one in readiness.overview(opened, now, S) if one.room.id == "r2")
+    assert (among.verdict, among.reasons) == (alone.verdict, alone.reasons) == (Verdict.READY, [])
 
 
 def test_every_course_gets_one_verdict_also_after_downtime(engine: Engine, now: datetime) -> None:

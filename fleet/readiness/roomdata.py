@@ -269,9 +269,10 @@ def _proofs(rows: Iterable[Any]) -> Iterable[tuple[str, Proof]]:
 def _planned(
     session: Session, chosen: Collection[int], now: datetime
 ) -> Iterable[tuple[str, Proof]]:
-    """The runs for these courses, or for one that begins at the same moment in the same room; of
-    several for one device the newest proved one comes last, but one that is still to come decides:
-    a device that was used is reset again."""
+    """The runs for these courses, or for one that begins at the same moment in the same room, of the
+    devices that stand there: what one that was carried away did for the courses of its old room
+    says nothing in its new one. Of several for one device the newest proved one comes last, but one
+    that is still to come decides: a device that was used is reset again."""
     this, same = aliased(Course), aliased(Course)
     rows = session.execute(
         select(*_proof(now))
@@ -279,6 +280,11 @@ def _planned(
         .join(
             this,
             (col(this.room_id) == col(same.room_id)) & (col(this.start) == col(same.start)),
+        )
+        .join(
+            Device,
+            (col(Device.id) == col(ResetRun.device_id))
+            & (col(Device.room_id) == col(this.room_id)),
         )
         .outerjoin(DeviceState, col(DeviceState.device_id) == col(ResetRun.device_id))
         .where(col(this.id).in_(chosen), col(ResetRun.course_start) == col(this.start))

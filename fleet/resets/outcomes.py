@@ -15,7 +15,7 @@ from fleet.resets.proof import evidence, verify
 from fleet.resets.recall import RECALLED, drop_recalled
 from fleet.resets.runs import ANSWER_MARGIN, look_due, move, move_all, prepared, retry
 from fleet.resets.ways import Way, simpler, way_of
-from inventory import Device, DeviceState, Health, Recipe, ResetRun, Room, RunState
+from inventory import Course, Device, DeviceState, Health, Recipe, ResetRun, Room, RunState
 from inventory.recipes import CANARY
 from inventory.tally import WAKES, add
 from inventory.upsert import insert
@@ -27,6 +27,8 @@ STEP = re.compile(r"[a-z][a-z0-9_]{0,31}")
 """A name as devices give their steps; one that this version does not know is kept all the same."""
 UNTOUCHED = frozenset({"unreachable", "server_silent"})
 """A failed attempt for such a reason touched nothing: the device was away."""
+PROVED_BACK = timedelta(days=2)
+"""So far back it is looked for proofs that were used up."""
 PROVABLE = (*UNDER_WAY, RunState.PLANNED, RunState.UNKNOWN)
 """Where the proof of the last order still counts: it may come late, after a dead uplink."""
 
@@ -222,7 +224,39 @@ def expire(session: Session, now: datetime) -> None:
         if run.state in ENDS:
             record(session, run, now)
     session.flush()
+    _take_proofs_away(session, now)
     _note_use(session, now)
+
+
+def _take_proofs_away(session: Session, now: datetime) -> None:
+    """A course that began after a device was proved clean for a later one uses the proof up,
+    whether anybody was seen at the device or not: it is reset once more."""
+    between = exists().where(
+        col(Course.room_id) == col(Device.room_id),
+        col(Course.cancelled).is_(False),
+        col(Course.start) <= now,
+        col(Course.end) > col(DeviceState.clean_at),
+        col(Course.start) < col(ResetRun.course_start),
+    )
+    overtaken = (
+        select(DeviceState.device_id)
+        .join(Device, col(Device.id) == col(DeviceState.device_id))
+        .join(ResetRun, col(ResetRun.device_id) == col(Device.id))
+        .where(col(DeviceState.clean_run_id).is_not(None), between)
+        .where(ResetRun.state == RunState.VERIFIED, col(ResetRun.used_at).is_(None))
+        .where(col(ResetRun.course_start) > now, col(ResetRun.planned_at) > now - PROVED_BACK)
+        .distinct()
+    )
+    devices = session.exec(overtaken).all()
+    if not devices:
+        return
+    lock_devices(session, devices)
+    session.execute(
+        update(DeviceState)
+        .where(col(DeviceState.device_id).in_(devices), col(DeviceState.device_id).in_(overtaken))
+        .values(clean_run_id=None)
+        .execution_options(synchronize_session=False)
+    )
 
 
 def _note_use(session: Session, now: datetime) -> None:
@@ -236,7 +270,7 @@ def _note_use(session: Session, now: datetime) -> None:
         .where(
             col(ResetRun.state) == RunState.VERIFIED,
             col(ResetRun.used_at).is_(None),
-            col(ResetRun.planned_at) > now - timedelta(days=2),
+            col(ResetRun.planned_at) > now - PROVED_BACK,
             used,
         )
         .values(used_at=now)
