@@ -4,10 +4,11 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Index, text
-from sqlmodel import Field, SQLModel
+from sqlalchemy import Column, ColumnElement, ForeignKey, Index, String, func, text
+from sqlmodel import Field, SQLModel, col
 
 from inventory.columns import json_column, moment, reference, word
+from inventory.device import Device
 
 
 class Recipe(SQLModel, table=True):
@@ -133,6 +134,12 @@ class ResetRun(SQLModel, table=True):
     """None: asked for by hand."""
     course_start: datetime | None = Field(default=None, sa_column=moment())
     """The start it was planned for: a course that moves gets new runs."""
+    room_id: str | None = Field(
+        default=None,
+        sa_column=Column(String(63), ForeignKey("room.id", ondelete="SET NULL"), nullable=True),
+    )
+    """Where the device stood when it was planned: it may be carried elsewhere since. None: that
+    room is gone."""
     recipe_id: str = Field(sa_column=reference("recipe.id", keep=True))
     tier: Tier = Field(default=Tier.QUICK, sa_column=word(Tier))
     """The one that it was sent with; while it waits, the one that fits by now."""
@@ -184,3 +191,9 @@ class ResetRun(SQLModel, table=True):
     """Although somebody is signed in: the device first counts down before them."""
     why: str = Field(default="", max_length=200)
     """What they said why."""
+
+
+def stood_in() -> ColumnElement[str]:
+    """The room that a run was made in, in a query that joins its device: where that room is gone,
+    the device's present one."""
+    return func.coalesce(col(ResetRun.room_id), col(Device.room_id))

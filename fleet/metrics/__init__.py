@@ -12,6 +12,7 @@ from sqlalchemy import Engine, func, select
 from sqlmodel import Session, col
 
 from fleet import readiness
+from fleet.ends import Counts
 from fleet.metrics import tally
 from fleet.metrics.devices import device_families
 from fleet.metrics.exposition import CONTENT_TYPE, Family, write
@@ -122,7 +123,7 @@ def _rooms(session: Session, now: datetime, settings: Settings) -> Iterable[Fami
     return verdict, start, active, usable, wanted
 
 
-def _reports(session: Session, counted: tally.Counts) -> Iterable[Family]:
+def _reports(session: Session, counted: Counts) -> Iterable[Family]:
     came = Family("raumwart_reports_total", "counter", "Reports that came in")
     open_now = Family("raumwart_reports_open", "gauge", "Reports that are not done")
     oldest = Family(

@@ -8,6 +8,8 @@ from sqlmodel import Session, col
 
 from agents.driver import ResetFailed
 from agents.steps import STEPS_OF
+from fleet import ends
+from fleet.ends import Counts
 from fleet.metrics import tally
 from fleet.metrics.exposition import Family
 from inventory import (
@@ -36,10 +38,10 @@ WAYS_TO_WAKE = (
 """Method and result of `agents.messages.Wake`."""
 
 
-def reset_families(session: Session, counted: tally.Counts) -> Iterable[Family]:
+def reset_families(session: Session, counted: Counts) -> Iterable[Family]:
     """`counted`: what `tally.totals` gave."""
     kinds = _resettable(session)
-    kinds |= {(key[1], key[2]) for key in counted if key[0] == tally.RESULTS}
+    kinds |= {(key[1], key[2]) for key in counted if key[0] == ends.RESULTS}
     sites = sorted(set(session.scalars(select(col(Room.site_id)).distinct())))
     limits = _limits(session)
     yield from _ends(counted, sorted(kinds), limits)
@@ -49,7 +51,7 @@ def reset_families(session: Session, counted: tally.Counts) -> Iterable[Family]:
 
 
 def _ends(
-    counted: tally.Counts, kinds: list[tuple[str, str]], limits: Collection[tuple[str, str]]
+    counted: Counts, kinds: list[tuple[str, str]], limits: Collection[tuple[str, str]]
 ) -> Iterable[Family]:
     """`limits`: the pairs of kind and tier that there are."""
     results = Family("raumwart_resets_total", "counter", "Resets that came to an end, by result")
@@ -66,25 +68,25 @@ def _ends(
     reasons: dict[tuple[str, str], set[tuple[str, str]]] = defaultdict(set)
     tiers: dict[tuple[str, str], set[str]] = defaultdict(set)
     for key in counted:
-        if key[0] == tally.FAILURES:
+        if key[0] == ends.FAILURES:
             reasons[key[1], key[2]].add((key[3], key[4]))
-        elif key[0] == tally.RESULTS:
+        elif key[0] == ends.RESULTS:
             tiers[key[1], key[2]].add(key[4])
     for site, kind in kinds:
         for tier in sorted(tiers[site, kind].union(t for k, t in limits if k == kind)):
             for state in FINAL:
-                value = counted[(tally.RESULTS, site, kind, state.value, tier)]
+                value = counted[(ends.RESULTS, site, kind, state.value, tier)]
                 results.add(value, site=site, kind=kind, tier=tier, result=state.value)
         broken = ((BROKEN, step) for step in STEPS_OF.get(kind, ()))
         usual = ((reason, "") for reason in USUAL)
         for reason, step in sorted(reasons[site, kind].union(broken, usual)):
-            value = counted[(tally.FAILURES, site, kind, reason, step)]
+            value = counted[(ends.FAILURES, site, kind, reason, step)]
             failures.add(value, site=site, kind=kind, reason=reason, step=step)
     violations.add(counted[(tally.VIOLATIONS,)])
     return results, failures, violations
 
 
-def _times(counted: tally.Counts, limits: Mapping[tuple[str, str], int]) -> Iterable[Family]:
+def _times(counted: Counts, limits: Mapping[tuple[str, str], int]) -> Iterable[Family]:
     took = Family(
         "raumwart_reset_duration_seconds",
         "histogram",
@@ -111,7 +113,7 @@ def _times(counted: tally.Counts, limits: Mapping[tuple[str, str], int]) -> Iter
     return took, slack, limit
 
 
-def _doings(counted: tally.Counts, sites: list[str]) -> Iterable[Family]:
+def _doings(counted: Counts, sites: list[str]) -> Iterable[Family]:
     verdicts = Family(
         "raumwart_course_verdicts_total", "counter", "Courses by the verdict at their start"
     )
@@ -180,7 +182,7 @@ def _limits(session: Session) -> dict[tuple[str, str], int]:
 
 
 def _histogram(
-    family: Family, counted: tally.Counts, name: str, bounds: Iterable[int], **values: str
+    family: Family, counted: Counts, name: str, bounds: Iterable[int], **values: str
 ) -> None:
     parts = {
         suffix: Family(family.name + suffix, "histogram", "")

@@ -1,10 +1,9 @@
 """Counts for ever, although the rows are deleted one day: counters never go backwards.
 
-What has rows is counted from them; what leaves none is added to the same table when it happens
-(`inventory.tally.add`).
+What has rows is counted from them; what leaves none, or whose row says something else later, is
+added to the same table when it happens (`inventory.tally.add`, `fleet.ends.keep`).
 """
 
-import re
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,7 +11,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Integer, and_, cast, exists, extract, func, or_, select
 from sqlmodel import Session, col
 
-from agents.steps import STEPS
+from fleet import ends
+from fleet.ends import HORIZON, Counts, locked_horizon
 from inventory import (
     OPEN_STATES,
     Course,
@@ -25,9 +25,9 @@ from inventory import (
     Tally,
 )
 from inventory.notice import OPEN_NOTICES, Notice
-from inventory.recipes import CANARY
+from inventory.reset import stood_in
 from inventory.tally import Key, add
-from inventory.upsert import insert_missing, upsert
+from inventory.upsert import upsert
 
 SETTLED = timedelta(hours=6)
 """What is older and final is counted into the table `tally` once and for all."""
@@ -40,17 +40,11 @@ BUCKETS = (5, 10, 20, 30, 45, 60, 90, 120, 180, 300, 600, 1800)
 SLACK = (0, 60, 300, 600, 900, 1800, 3600, 7200, 14400, 43200)
 """Upper bounds of the histogram of how long before its course a reset was proved, seconds."""
 
-RESULTS, DURATION, VIOLATIONS = "results", "duration", "violations"
-FAILURES, CANARIES, SLACK_NAME = "failures", "canaries", "slack"
+DURATION, VIOLATIONS = "duration", "violations"
+SLACK_NAME = "slack"
 VERDICTS, NOTICES, REPORTS = "verdicts", "notices", "reports"
 GATES = "gate_refusals"
 """This and `inventory.tally.WAKES` have no rows to count: who refuses or wakes adds to them."""
-OTHER = "other"
-"""What is no code, or no step that is known: labels must stay few whatever a device says."""
-REASON = re.compile(r"[a-z][a-z0-9_]{0,47}")
-_HORIZON = "horizon"
-
-Counts = defaultdict[Key, float]
 
 
 def totals(session: Session) -> Counts:
@@ -65,7 +59,7 @@ def totals(session: Session) -> Counts:
     found: Counts = defaultdict(float)
     horizon = datetime.fromtimestamp(0, UTC)
     for row in session.execute(select(col(Tally.counter), col(Tally.labels), col(Tally.value))):
-        if row.counter == _HORIZON:
+        if row.counter == HORIZON:
             horizon = datetime.fromtimestamp(row.value, UTC)
         else:
             found[(row.counter, *(row.labels.split("\n") if row.labels else ()))] += row.value
@@ -76,7 +70,7 @@ def totals(session: Session) -> Counts:
 
 def settle(session: Session, now: datetime) -> None:
     """Count what is settled into the table. Has to run before such rows are deleted."""
-    horizon = _locked_horizon(session)
+    horizon = locked_horizon(session)
     until = now - SETTLED
     unheard = and_(col(ResetRun.state) == RunState.UNKNOWN, col(ResetRun.planned_at) > now - LATE)
     not_final = or_(col(ResetRun.state).in_(OPEN_STATES), unheard)
@@ -91,20 +85,8 @@ def settle(session: Session, now: datetime) -> None:
         return
     add(session, _count(session, horizon, until))
     session.execute(
-        upsert(session, Tally), [{"counter": _HORIZON, "labels": "", "value": until.timestamp()}]
+        upsert(session, Tally), [{"counter": HORIZON, "labels": "", "value": until.timestamp()}]
     )
-
-
-def _locked_horizon(session: Session) -> datetime:
-    """Up to when runs are counted in the table; nobody else counts until the transaction ends."""
-    session.execute(
-        insert_missing(session, Tally),
-        [{"counter": _HORIZON, "labels": "", "value": 0.0}],
-    )
-    value = session.execute(
-        select(col(Tally.value)).where(col(Tally.counter) == _HORIZON).with_for_update()
-    ).scalar_one()
-    return datetime.fromtimestamp(value, UTC)
 
 
 def _between(moment: Any, horizon: datetime, until: datetime | None) -> ColumnElement[bool]:
@@ -117,7 +99,7 @@ def _count(session: Session, horizon: datetime, until: datetime | None) -> Count
     final = and_(
         _between(col(ResetRun.planned_at), horizon, until), col(ResetRun.state).not_in(OPEN_STATES)
     )
-    _count_ends(session, final, found)
+    ends.count(session, final, found)
     _count_times(session, final, found)
     found[(VIOLATIONS,)] += _violations(session, final)
     verdicts = session.execute(
@@ -146,28 +128,6 @@ def _count(session: Session, horizon: datetime, until: datetime | None) -> Count
     for site, kind, impact, count in reports:
         found[(REPORTS, site, kind.value, impact.value)] += count
     return found
-
-
-def _count_ends(session: Session, final: ColumnElement[bool], found: Counts) -> None:
-    canary = col(ResetRun.recipe_id) == CANARY
-    run, kind = (col(ResetRun.state), col(ResetRun.tier)), col(Device.kind)
-    by = (col(Room.site_id), kind, *run, col(ResetRun.reason), col(ResetRun.step), canary)
-    ends = session.execute(
-        select(*by, func.count())
-        .join(Device, col(Device.id) == col(ResetRun.device_id))
-        .join(Room, col(Room.id) == col(Device.room_id))
-        .where(final)
-        .group_by(*by)
-    )
-    for site, kind_, state, tier, reason, step, is_canary, count in ends:
-        found[(RESULTS, site, kind_.value, state.value, tier.value)] += count
-        if state in (RunState.VERIFIED, RunState.DROPPED):
-            continue
-        known = reason if REASON.fullmatch(reason) else OTHER
-        at = step if step in STEPS or not step else OTHER
-        found[(FAILURES, site, kind_.value, known, at)] += count
-        if is_canary and state in (RunState.FAILED, RunState.UNKNOWN):
-            found[(CANARIES, site)] += count
 
 
 def _count_times(session: Session, final: ColumnElement[bool], found: Counts) -> None:
@@ -219,7 +179,7 @@ def _fill(
 def _violations(session: Session, which: ColumnElement[bool]) -> int:
     """Resets that were going on while a course was running in the room. Must stay 0."""
     within_a_course = exists().where(
-        col(Course.room_id) == col(Device.room_id),
+        col(Course.room_id) == stood_in(),
         col(Course.cancelled).is_(False),
         col(Course.start) < col(ResetRun.acted_at),
         col(Course.end) > col(ResetRun.ordered_at),

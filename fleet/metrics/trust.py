@@ -7,7 +7,8 @@ from datetime import datetime
 from sqlalchemy import func, select
 from sqlmodel import Session, col
 
-from fleet import canary, incidents
+from fleet import canary, ends, incidents
+from fleet.ends import Counts
 from fleet.health.trends import coming
 from fleet.metrics import tally
 from fleet.metrics.exposition import Family
@@ -20,7 +21,7 @@ from inventory.notice import OPEN_NOTICES, Notice, NoticeState
 CANARY_STATES = ("ok", "failed", "stale", "waiting", "off", "none")
 
 
-def proof_families(session: Session, counted: tally.Counts, now: datetime) -> Iterable[Family]:
+def proof_families(session: Session, counted: Counts, now: datetime) -> Iterable[Family]:
     """Whether the reset's own test passes, and whether the evidence is sealed."""
     state = Family("raumwart_canary_state", "gauge", "The reset's own test, 1 = present state")
     good = Family(
@@ -40,7 +41,7 @@ def proof_families(session: Session, counted: tally.Counts, now: datetime) -> It
         if stand.state != "none":
             good.add(stand.good_at.timestamp() if stand.good_at else 0, **where)
     for site in sorted(set(site_of.values())):
-        failures.add(counted[(tally.CANARIES, site)], site=site)
+        failures.add(counted[(ends.CANARIES, site)], site=site)
     last = session.scalar(select(func.max(col(EvidenceSeal.sealed_at))))
     if last is not None:
         sealed.add(last.timestamp())
@@ -104,7 +105,7 @@ def timetable_families(session: Session) -> Iterable[Family]:
     return good, max_age, ahead, warned
 
 
-def notice_families(session: Session, counted: tally.Counts) -> Iterable[Family]:
+def notice_families(session: Session, counted: Counts) -> Iterable[Family]:
     told = Family(
         "raumwart_notifications_total", "counter", "Messages to people that came to an end"
     )

@@ -25,6 +25,7 @@ from inventory import (
     Site,
     Verdict,
 )
+from inventory.reset import stood_in
 
 DAY = timedelta(days=1)
 YEARS = range(2000, 2200)
@@ -115,7 +116,7 @@ def story(session: Session, course: Course) -> Story:
             or_(
                 ResetRun.course_id == course.id,
                 col(ResetRun.course_id).is_(None)
-                & (Device.room_id == room.id)
+                & (stood_in() == room.id)
                 & (ResetRun.planned_at > since)
                 & (ResetRun.planned_at < until),
             )

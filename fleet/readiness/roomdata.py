@@ -269,10 +269,10 @@ def _proofs(rows: Iterable[Any]) -> Iterable[tuple[str, Proof]]:
 def _planned(
     session: Session, chosen: Collection[int], now: datetime
 ) -> Iterable[tuple[str, Proof]]:
-    """The runs for these courses, or for one that begins at the same moment in the same room, of the
-    devices that stand there: what one that was carried away did for the courses of its old room
-    says nothing in its new one. Of several for one device the newest proved one comes last, but one
-    that is still to come decides: a device that was used is reset again."""
+    """The runs for these courses, or for one that begins at the same moment in the same room, of
+    the devices that stand there: what was done for a room that a device has left says nothing in
+    its new one. Of several for one device the newest proved one comes last, but one that is still
+    to come decides: a device that was used is reset again."""
     this, same = aliased(Course), aliased(Course)
     rows = session.execute(
         select(*_proof(now))

@@ -22,6 +22,7 @@ from inventory import (
     Site,
     Verdict,
 )
+from inventory.reset import stood_in
 
 MOST = 5
 """So many devices and reasons are named: the most frequent."""
@@ -115,12 +116,12 @@ def _count_verdicts(session: Session, found: dict[str, RoomMonth], month: date) 
 def _count_resets(session: Session, found: dict[str, RoomMonth], month: date) -> None:
     first, last = span(month)
     rows = session.exec(
-        select(Device.room_id, Device.name, ResetRun.state, func.count())
+        select(stood_in(), Device.name, ResetRun.state, func.count())
         .join(Device, col(Device.id) == col(ResetRun.device_id))
         .where(ResetRun.course_start >= first, ResetRun.course_start < last)  # type: ignore[operator]
         .where(col(ResetRun.state).not_in([*OPEN_STATES, RunState.DROPPED]))
-        .where(col(Device.room_id).in_(list(found)))
-        .group_by(col(Device.room_id), col(Device.name), col(ResetRun.state))
+        .where(stood_in().in_(list(found)))
+        .group_by(stood_in(), col(Device.name), col(ResetRun.state))
     )
     worst: dict[str, Counter[str]] = defaultdict(Counter)
     for room, device, state, count in rows:

@@ -9,10 +9,10 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, update
+from sqlalchemy import and_, delete, update
 from sqlmodel import Session, col, select
 
-from fleet import overrides
+from fleet import ends, overrides
 from fleet.resets import loading
 from fleet.resets.breaker import stop_failing
 from fleet.resets.dispatch import claim, give_back
@@ -99,9 +99,9 @@ def _write(session: Session, world: World, actions: Sequence[Action], now: datet
         )
     reopened = [each.run.id for each in actions if isinstance(each, Reopen)]
     if reopened:
-        session.execute(
-            delete(ResetRun).where(col(ResetRun.id).in_(reopened), col(ResetRun.attempts) == 0)
-        )
+        never_begun = and_(col(ResetRun.id).in_(reopened), col(ResetRun.attempts) == 0)
+        ends.keep(session, never_begun)
+        session.execute(delete(ResetRun).where(never_begun))
     revisions = _revisions(session)
     rows = [
         _row(each, revisions[world.places[each.machine.room].site], now)
@@ -157,6 +157,7 @@ def _row(each: Add, plan_rev: int, now: datetime) -> dict[str, Any]:
     run = ResetRun(
         id=uuid.uuid4().hex,
         device_id=each.machine.id,
+        room_id=each.machine.room,
         course_id=each.lesson.id,
         course_start=each.lesson.start,
         recipe_id=each.machine.recipe,

@@ -156,6 +156,7 @@ def request(
     run = ResetRun(
         id=uuid.uuid4().hex,
         device_id=device_id,
+        room_id=device.room_id,
         recipe_id=recipe.id,
         tier=way.tier,
         planned_at=now,

@@ -7,6 +7,7 @@ from sqlalchemy import case, exists, update
 from sqlmodel import Session, col, select
 
 from agents.messages import Outcome, Step, Wake
+from fleet import ends
 from fleet.evidence import ENDS, record
 from fleet.health.judging import lock_devices
 from fleet.resets import storm
@@ -132,6 +133,8 @@ def _judge_look(
     newer = bool(acts) and outcome.at >= max(acts)
     wrong = [each.fact for each in verify(recipe.expects, outcome.facts, outcome.order)]
     if newer and not wrong:
+        if run.state is RunState.UNKNOWN:
+            ends.keep(session, col(ResetRun.id) == run.id)
         move(run, RunState.VERIFIED, now)
         run.acted_at, run.looked_at, run.busy_until = max(acts), outcome.at, None
         run.evidence = evidence(outcome.facts)
