@@ -13,7 +13,7 @@ from fleet.readiness import Reason
 from inventory import Level, Verdict
 
 SUBJECTS = {
-    Level.DAY_BEFORE: "{room}: Morgen klappt etwas nicht",
+    Level.DAY_BEFORE: "{room}: Am {day} klappt etwas nicht",
     Level.CARETAKER: "{room}: Bitte helfen Sie bis {time} Uhr",
     Level.DUTY: "{room}: Nicht bereit für den Kurs um {time} Uhr",
     Level.RECOVERED: "{room}: Jetzt ist alles bereit",
@@ -63,7 +63,8 @@ def write(public_url: str, letter: Letter, now: datetime) -> Written:
     time = format_time(local(letter.courses[0].start), "HH:mm", locale="de")
     unclear = letter.level is Level.DUTY and letter.verdict is Verdict.UNKNOWN
     subject = UNCLEAR if unclear else SUBJECTS[letter.level]
-    subject = subject.format(room=letter.room.name, time=time)
+    day = _day(letter.courses[0].start)
+    subject = subject.format(room=letter.room.name, time=time, day=day)
     return Written(subject, text.strip() + "\n", link)
 
 
@@ -84,10 +85,14 @@ def write_fault(public_url: str, fault: Fault) -> Written:
 
 
 def _said(now: datetime, start: datetime) -> str:
-    """um 9:30 Uhr, morgen um 9:30 Uhr, am Montag um 9:30 Uhr."""
-    days = (local(start).date() - local(now).date()).days
-    day = {0: "", 1: "morgen "}.get(days, f"am {format_date(local(start), 'EEEE', locale='de')} ")
+    """um 9:30 Uhr; on another day: am Montag um 9:30 Uhr. Never "morgen", for a message that waits
+    until quiet hours are over is read on the day itself."""
+    day = "" if local(start).date() == local(now).date() else f"am {_day(start)} "
     return f"{day}um {format_time(local(start), 'HH:mm', locale='de')} Uhr"
+
+
+def _day(start: datetime) -> str:
+    return format_date(local(start), "EEEE", locale="de")
 
 
 def _has_devices(reasons: Sequence[Reason]) -> bool:

@@ -183,9 +183,10 @@ def _recover(
 
 
 def _held() -> ColumnElement[bool]:
-    """The alarm's course is still to be held when it was."""
+    """The alarm's course is still to be held when and where it was."""
     return exists().where(
         col(Course.id) == col(Alarm.course_id),
+        col(Course.room_id) == col(Alarm.room_id),
         col(Course.start) == col(Alarm.course_start),
         col(Course.cancelled).is_(False),
     )

@@ -7,13 +7,15 @@ nobody needs it any more.
 import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import ColumnElement, Engine, String, and_, case, cast, func, or_, update
 from sqlmodel import Session, col, select
 
 from fleet.delivery import FINAL, NotDelivered, Parcel, deliver
+from fleet.escalation import send_from
 from fleet.settings import Settings
-from inventory import OPEN_NOTICES, Channel, Contact, Notice, NoticeState
+from inventory import OPEN_NOTICES, Alarm, Channel, Contact, Notice, NoticeState
 from inventory.db import session
 
 log = logging.getLogger(__name__)
@@ -50,9 +52,10 @@ def send(engine: Engine, clock: Callable[[], datetime], settings: Settings) -> i
 
 def _way() -> ColumnElement[str]:
     """By which mail server or webhook a message leaves: those of one that cannot be reached stand
-    in nobody's way."""
-    one = cast(col(Notice.channel), String) + " " + func.coalesce(col(Contact.address), "")
-    return case((col(Notice.channel) == Channel.MAIL, "mail"), else_=one)
+    in nobody's way. As the contact is now: somebody may have changed it while the message waits."""
+    channel = func.coalesce(cast(col(Contact.channel), String), cast(col(Notice.channel), String))
+    one = channel + " " + func.coalesce(col(Contact.address), "")
+    return case((channel == Channel.MAIL.value, "mail"), else_=one)
 
 
 def _take(engine: Engine, now: datetime, tired: set[str]) -> tuple[Parcel, str] | None:
@@ -68,21 +71,16 @@ def _take(engine: Engine, now: datetime, tired: set[str]) -> tuple[Parcel, str] 
             .limit(50)
         ).all()
         for notice, contact, way in due:
-            claimed = opened.execute(
-                update(Notice)
-                .where(col(Notice.id) == notice.id, col(Notice.state) == notice.state)
-                .where(col(Notice.next_try_at) == notice.next_try_at)
-                .values(
-                    state=NoticeState.SENDING,
-                    next_try_at=now + STUCK,
-                    tries=Notice.tries + 1,
-                )
-                .execution_options(synchronize_session=False)
-            )
-            if claimed.rowcount:  # type: ignore[attr-defined]
+            later = _send_from(opened, notice, contact, now)
+            if later > now:
+                _claim(opened, notice, next_try_at=later)
+                continue
+            channel = contact.channel if contact else notice.channel
+            sending = {"state": NoticeState.SENDING, "tries": notice.tries + 1}
+            if _claim(opened, notice, channel=channel, next_try_at=now + STUCK, **sending):
                 parcel = Parcel(
                     notice.id,
-                    notice.channel,
+                    channel,
                     contact.address if contact else "",
                     contact.credential if contact else "",
                     notice.subject,
@@ -94,6 +92,27 @@ def _take(engine: Engine, now: datetime, tired: set[str]) -> tuple[Parcel, str] 
                 )
                 return parcel, way
     return None
+
+
+def _claim(opened: Session, notice: Notice, **values: Any) -> bool:
+    """Write these values, unless somebody else took it up since it was read."""
+    claimed = opened.execute(
+        update(Notice)
+        .where(col(Notice.id) == notice.id, col(Notice.state) == notice.state)
+        .where(col(Notice.next_try_at) == notice.next_try_at)
+        .values(**values)
+        .execution_options(synchronize_session=False)
+    )
+    return bool(claimed.rowcount)  # type: ignore[attr-defined]
+
+
+def _send_from(opened: Session, notice: Notice, contact: Contact | None, now: datetime) -> datetime:
+    """A message that could not leave for hours may have come into the contact's quiet hours."""
+    if contact is None or not contact.quiet:
+        return now
+    about = select(func.min(Alarm.course_start)).where(Alarm.bundle == notice.bundle)
+    # A fault has no course that it could be urgent for; it is told until it is no news.
+    return send_from(contact.quiet, opened.exec(about).one() or notice.expires_at, now)
 
 
 def _give_up(opened: Session, now: datetime) -> None:

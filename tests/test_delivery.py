@@ -17,15 +17,15 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from fleet import delivery, outbox
+from fleet import delivery, notify, outbox
 from fleet.delivery import NotDelivered, Parcel, deliver
 from fleet.settings import Settings
 from inventory import Channel, Contact, Notice, NoticeState
 from inventory.db import session
-from tests.alarms import notices
+from tests.alarms import notices, spell_out
 from tests.parts import need
 from tests.receivers import certificate, hook, mail_server
-from tests.room import MINUTE, add_course, change
+from tests.room import MINUTE, add_course, change, heard
 from tests.test_escalation import furnished, spoil, step
 
 LOOPBACK = ["127.0.0.0/8"]
@@ -311,6 +311,46 @@ def test_in_quiet_hours_it_waits(engine: Engine, now: datetime) -> None:
     change(engine, Notice, notices(engine)[0].id, next_try_at=now + 10 * MINUTE)
     outbox.send(engine, at(now + 9 * MINUTE), Settings())
     assert notices(engine)[0].tries == 0
+
+
+def test_what_could_not_leave_before_the_quiet_hours_waits_for_their_end(
+    engine: Engine, now: datetime
+) -> None:
+    """Nine o'clock in Berlin: tomorrow's course is warned of at 13:58, quiet it is from 14:00."""
+    with hook() as server:
+        settings = Settings(webhook_networks=LOOPBACK)
+        furnished(engine, now)
+        hooked = {"channel": Channel.WEBHOOK, "address": server.url}
+        change(engine, Contact, "caretaker", quiet="14:00-20:00", **hooked)
+        change(engine, Contact, "office", audience="it")
+        add_course(engine, now + timedelta(days=1))
+        spoil(engine, "r1-l1")
+        warned = now + timedelta(hours=5) - 2 * MINUTE
+        heard(engine, warned)
+        with session(engine) as opened:
+            notify.warn(opened, warned, settings, spell_out)
+        server.answer = 503
+        assert outbox.send(engine, at(warned), settings) == 0
+        server.answer = 200
+        assert outbox.send(engine, at(warned + 3 * MINUTE), settings) == 0
+        (one,) = notices(engine)
+        assert (one.state, one.next_try_at) == ("waiting", now + timedelta(hours=11))
+        assert len(server.asked) == 1
+        assert outbox.send(engine, at(one.next_try_at), settings) == 1
+
+
+def test_a_message_that_waits_goes_the_way_that_the_contact_has_now(
+    engine: Engine, now: datetime
+) -> None:
+    with hook() as server:
+        settings = Settings(webhook_networks=LOOPBACK)
+        written(engine, now)  # by e-mail, and there is no mail server
+        assert outbox.send(engine, at(now), settings) == 0
+        change(engine, Contact, "caretaker", channel=Channel.WEBHOOK, address=server.url)
+        assert outbox.send(engine, at(now + MINUTE), settings) == 1
+        assert len(server.asked) == 1
+    (sent,) = notices(engine)
+    assert (sent.state, sent.channel) == ("sent", "webhook")
 
 
 def test_the_log_holds_the_line(

@@ -61,6 +61,15 @@ def test_a_caretaker_reads_what_to_do(now: datetime) -> None:
     )
 
 
+def test_a_warning_that_waits_until_the_morning_still_names_the_right_day(now: datetime) -> None:
+    """It is written on a Sunday evening, and read after the quiet hours, on Monday."""
+    sunday = now - timedelta(hours=14)
+    written = letters.write("", letter(now, Level.DAY_BEFORE), sunday)
+    assert written.subject == "Lernraum 1: Am Montag klappt etwas nicht"
+    assert "beginnt am Montag um 09:30 Uhr ein Kurs" in written.text
+    assert "orgen" not in written.subject + written.text
+
+
 def test_a_spare_is_the_first_thing_to_do(now: datetime) -> None:
     swaps = [Swap("laptop", "Laptop 7", "Reserve 2"), Swap("laptop", "Laptop 8", "Reserve 3")]
     text = letters.write("", letter(now, swaps=swaps), now).text
