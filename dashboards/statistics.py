@@ -16,13 +16,14 @@ from inventory.db import reading
 
 router = APIRouter(default_response_class=HTMLResponse)
 BACK = 12
-"""Months to choose from: courses are kept for a year."""
+"""Months to choose from: courses are kept for a year, so of the same month a year ago only some
+are left, and half a month would be told as a whole one."""
 
 
 def _month(said: str, current: date) -> date:
     if not said:
         return current
-    if not re.fullmatch(r"20\d\d-(0[1-9]|1[0-2])", said):
+    if not re.fullmatch(r"20[0-9]{2}-(0[1-9]|1[0-2])", said):
         raise HTTPException(404)
     return date.fromisoformat(f"{said}-01")
 
@@ -36,7 +37,7 @@ def months(
     with reading(request.app.state.engine) as session:
         rows = statistics.by_room(session, month, visitor.sites)
     language = language_of(request)
-    choices = [statistics.following(current, -back) for back in range(BACK + 1)]
+    choices = [statistics.following(current, -back) for back in range(BACK)]
     return page(
         request,
         "statistics.html",

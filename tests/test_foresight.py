@@ -1,6 +1,6 @@
 """Looking ahead and back: the week's forecast, the warning the day before, statistics, replay."""
 
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from sqlalchemy import Engine, event
@@ -295,6 +295,30 @@ def test_days_as_people_write_them(now: datetime, said: str, expected: date | No
             day_of(said, now)
     else:
         assert day_of(said, now) == expected
+
+
+def test_the_last_leap_day_may_be_in_the_year_before() -> None:
+    assert day_of("29.2.", datetime(2029, 1, 10, tzinfo=UTC)) == date(2028, 2, 29)
+
+
+def test_a_verdict_on_the_room_that_a_course_has_left_is_told_as_such(
+    engine: Engine, now: datetime
+) -> None:
+    furnish(engine, now, laptops=1)
+    furnish(engine, now, room="r2", laptops=0)
+    course = add_course(engine, now + HOUR)
+    with session(engine) as opened:
+        readiness.keep(opened, now, S)
+    change(engine, Course, course, room_id="r2")
+    with session(engine) as opened:
+        readiness.keep(opened, now + 45 * MINUTE, S)
+    with reading(engine) as opened:
+        kept = replay.story(opened, opened.get_one(Course, course))
+    assert [(one.point, one.elsewhere) for one in kept.verdicts] == [
+        ("hour", "r1"),
+        ("quarter", ""),
+    ]
+    assert any("hour: ready (r1)" in line for line in replay.lines(kept))
 
 
 def test_why_a_room_was_not_ready_is_told_long_afterwards(engine: Engine, now: datetime) -> None:

@@ -72,7 +72,10 @@ def test_statistics_as_page_and_as_csv(house: House) -> None:
     text = house.browser("ida").get("/statistik").text
     assert "1 nicht bereit" in text
     assert "Werkraum" not in text, "it is another municipality's"
-    assert house.browser("ida").get("/statistik?monat=2026-13").status_code == 404
+    for month in ("2026-13", "20٢٦-01"):
+        assert house.browser("ida").get(f"/statistik?monat={month}").status_code == 404
+    assert 'value="2025-12"' in text
+    assert 'value="2025-11"' not in text, "half of it is forgotten"
     answer = house.browser("anna").get("/statistik.csv?monat=2026-11")
     assert answer.headers["content-type"].startswith("text/csv")
     assert "attachment" in answer.headers["content-disposition"]

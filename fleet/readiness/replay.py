@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
@@ -40,13 +41,15 @@ class NotUnderstood(ValueError):
 
 @dataclass(frozen=True)
 class Told:
-    """A verdict as it was kept. `point`: day, hour, quarter or start."""
+    """A verdict as it was kept. `point`: day, hour, quarter or start; `elsewhere`: the name of the
+    room, when the course was to be in another one then."""
 
     point: str
     verdict: Verdict
     reasons: Sequence[dict[str, Any]]
     evidence: dict[str, Any]
     judged_at: datetime
+    elsewhere: str = ""
 
 
 @dataclass(frozen=True)
@@ -71,9 +74,7 @@ def day_of(said: str, now: datetime) -> date:
     try:
         if german:
             day, month = int(german[1]), int(german[2])
-            found = date(int(german[3] or today.year), month, day)
-            if not german[3] and found > today:
-                found = date(today.year - 1, month, day)
+            found = _last(day, month, today) if not german[3] else date(int(german[3]), month, day)
         else:
             found = date.fromisoformat(text[:10])
         if found.year not in YEARS:
@@ -81,6 +82,15 @@ def day_of(said: str, now: datetime) -> date:
         return found
     except ValueError:
         raise NotUnderstood(f"'{said[:40]}' is no day; write it like 2026-03-12") from None
+
+
+def _last(day: int, month: int, today: date) -> date:
+    """The last such day that was. Raises ValueError."""
+    for year in (today.year, today.year - 1):
+        with suppress(ValueError):  # 29 February is not in every year
+            if (found := date(year, month, day)) <= today:
+                return found
+    raise ValueError(f"{day}.{month}.")
 
 
 def courses_on(session: Session, room_id: str, day: date) -> Sequence[Course]:
@@ -160,8 +170,18 @@ def _verdicts(session: Session, course: Course) -> list[Told]:
     frozen = session.get(Readiness, course.id)
     if frozen is not None:
         rows.append(("start", frozen))
+    others = {one.room_id for _, one in rows} - {course.room_id}
+    names = dict(session.exec(select(Room.id, Room.name).where(col(Room.id).in_(others))).all())
     return [
-        Told(point, one.verdict, one.reasons, one.evidence, one.judged_at) for point, one in rows
+        Told(
+            point,
+            one.verdict,
+            one.reasons,
+            one.evidence,
+            one.judged_at,
+            names.get(one.room_id, ""),
+        )
+        for point, one in rows
     ]
 
 
@@ -176,7 +196,8 @@ def lines(told: Story) -> Iterator[str]:
     state = ", called off" if course.cancelled else ""
     yield f"{told.room.name}: {course.title or 'course'}, {_at(course.start)}{state}"
     for each in told.verdicts:
-        yield f"  {_at(each.judged_at)}  {each.point}: {each.verdict.value}"
+        there = f" ({each.elsewhere})" if each.elsewhere else ""
+        yield f"  {_at(each.judged_at)}  {each.point}: {each.verdict.value}{there}"
         for reason in each.reasons:
             name = reason.get("name") or reason.get("kind") or ""
             detail = f" ({reason['detail']})" if reason.get("detail") else ""
