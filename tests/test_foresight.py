@@ -109,6 +109,19 @@ def test_a_reset_that_failed_for_good_is_foreseen_for_its_course_alone(
     assert ahead(engine, now + 2 * MINUTE) == [failed, ("ready", [])]
 
 
+def test_quiet_hours_up_to_the_course_are_foreseen_also_once_they_have_begun(
+    engine: Engine, now: datetime
+) -> None:
+    """Quiet it is from eight in the evening to seven, and the course begins at six."""
+    furnish(engine, now, laptops=1, recipe={"tiers": {"quick": {"noisy": True}}})
+    change(engine, Room, "r1", quiet="20:00-07:00")
+    add_course(engine, now + 21 * HOUR)
+    late = ("not_ready", ["too_few", "reset_expired"])
+    for hours, expected in ((10, ("ready", [])), (11, late), (13, late)):
+        heard(engine, now + hours * HOUR)
+        assert ahead(engine, now + hours * HOUR) == [expected], hours
+
+
 def test_nobody_waits_for_the_devices_of_a_block(engine: Engine, now: datetime) -> None:
     furnish(engine, now, laptops=1)
     name_contacts(engine)

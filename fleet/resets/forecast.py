@@ -9,7 +9,7 @@ from heapq import heappop, heappush
 from sqlmodel import Session
 
 from fleet.resets import loading
-from fleet.resets.planner import Choice, choose, coming
+from fleet.resets.planner import Choice, audible, choose, coming
 from fleet.resets.world import Ban, Lesson, Machine, Place, World
 from fleet.settings import Settings
 from inventory import RunState
@@ -111,19 +111,29 @@ def _turn(
     if {(lesson.id, None), (lesson.id, machine.id)} & world.skips:
         return "skipped"
     simplest = machine.ways[0]
-    begin = max(choice.window.not_before, now)
     latest = lesson.start - world.rules.buffer - simplest.length
     if choice.reason:
         return choice.reason
+    begin = _begin(place, machine, max(choice.window.not_before, now), latest, world.bans)
+    if isinstance(begin, str):
+        return begin
+    return _Turn(place, lesson, machine, begin, latest, simplest.length)
+
+
+def _begin(
+    place: Place, machine: Machine, begin: datetime, latest: datetime, bans: Sequence[Ban]
+) -> datetime | str:
+    """When it may begin, in time and held up by nothing, or what keeps it from that."""
     if begin > latest:
         return "too_late"
-    for ban in _bans(world.bans, place, machine):
+    for ban in _bans(bans, place, machine):
         if ban.since <= begin:
             end = ban.until or begin + NO_END
             if end > latest:
                 return ban.code
             begin = max(begin, end)
-    return _Turn(place, lesson, machine, begin, latest, simplest.length)
+    begin = audible(place, machine.ways[0], begin)
+    return begin if begin <= latest else "quiet_hours"
 
 
 def _bans(bans: Sequence[Ban], place: Place, machine: Machine) -> list[Ban]:

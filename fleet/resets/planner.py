@@ -170,14 +170,14 @@ def _choice(
     not_before = max(free, earliest) if free else earliest
     not_after = ready_by - simplest.length
     for way in reversed(ways):
-        begin = _audible(place, way, not_before)
+        begin = audible(place, way, not_before)
         if way is simplest:
             if begin <= not_after:
                 return Choice(way.tier, Window(begin, not_after))
             break
         if free is not None and lesson.start - free < way.gap:
             continue
-        time = ready_by - simplest.length - max(begin, _audible(place, way, now))
+        time = ready_by - simplest.length - max(begin, audible(place, way, now))
         if _room_for(machine, way, time // way.length, rules, taken):
             return Choice(way.tier, Window(begin, not_after))
     reason = "gap_too_short"
@@ -188,7 +188,8 @@ def _choice(
     return Choice(simplest.tier, Window(not_before, not_after), reason)
 
 
-def _audible(place: Place, way: Way, moment: datetime) -> datetime:
+def audible(place: Place, way: Way, moment: datetime) -> datetime:
+    """From when on it may be heard: this moment, or the end of the quiet hours around it."""
     return place.quiet.next_loud(moment) if way.noisy and place.quiet else moment
 
 
