@@ -20,12 +20,12 @@ from sqlalchemy import Engine
 from fleet import delivery, notify, outbox
 from fleet.delivery import NotDelivered, Parcel, deliver
 from fleet.settings import Settings
-from inventory import Channel, Contact, Notice, NoticeState
+from inventory import Channel, Contact, Course, Notice, NoticeState
 from inventory.db import session
 from tests.alarms import notices, spell_out
 from tests.parts import need
 from tests.receivers import certificate, hook, mail_server
-from tests.room import MINUTE, add_course, change, heard
+from tests.room import MINUTE, add_course, change, furnish, heard
 from tests.test_escalation import furnished, spoil, step
 
 LOOPBACK = ["127.0.0.0/8"]
@@ -351,6 +351,19 @@ def test_a_message_that_waits_goes_the_way_that_the_contact_has_now(
         assert len(server.asked) == 1
     (sent,) = notices(engine)
     assert (sent.state, sent.channel) == ("sent", "webhook")
+
+
+def test_nobody_is_sent_to_a_room_that_the_course_has_left(engine: Engine, now: datetime) -> None:
+    furnished(engine, now)
+    furnish(engine, now, room="r2", laptops=0)
+    course = add_course(engine, now + 30 * MINUTE)
+    spoil(engine, "r1-l1")
+    step(engine, now)
+    change(engine, Course, course, room_id="r2")
+    step(engine, now + MINUTE)
+    first, *others = notices(engine)
+    assert (first.room_id, first.state) == ("r1", "dropped")
+    assert {each.room_id for each in others} == {"r2"}, "there is no device"
 
 
 def test_the_log_holds_the_line(

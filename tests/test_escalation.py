@@ -183,19 +183,6 @@ def test_who_heard_of_no_trouble_hears_of_no_recovery(engine: Engine, now: datet
     assert [(each.level, each.state) for each in notices(engine)] == [("caretaker", "dropped")]
 
 
-def test_nobody_is_sent_to_a_room_that_the_course_has_left(engine: Engine, now: datetime) -> None:
-    furnished(engine, now)
-    furnish(engine, now, room="r2", laptops=0)
-    course = add_course(engine, now + 30 * MINUTE)
-    spoil(engine, "r1-l1")
-    step(engine, now)
-    change(engine, Course, course, room_id="r2")
-    step(engine, now + MINUTE)
-    first, *others = notices(engine)
-    assert (first.room_id, first.state) == ("r1", "dropped")
-    assert {each.room_id for each in others} == {"r2"}, "there is no device"
-
-
 def test_a_message_that_was_on_its_way_does_not_follow_the_recovery(
     engine: Engine, now: datetime
 ) -> None:
