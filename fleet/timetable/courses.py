@@ -144,19 +144,18 @@ def _key(held: dict[Key, Course], lesson: Lesson, now: datetime) -> Key:
     another course from now on: the row tells what was, and the room is in use where it is told."""
     told = lesson.told
     key = told.uid, told.occurrence
+    course = held.get(key)
+    if course is None or course.start > now:
+        return key
+    if (course.start, course.room_id) == (told.start, lesson.room_id):
+        return key
+    # The start alone may be the name of another lesson of the series.
+    which = sha256(f"{told.occurrence} {lesson.room_id}".encode()).hexdigest()[:16]
     start = told.start.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    room = sha256(f"room {lesson.room_id}".encode()).hexdigest()[:16]
-    for other in ((told.uid, start), (told.uid, f"{start}#{room}")):
-        course = held.get(key)
-        if course is None or course.start > now:
-            return key
-        if (course.start, course.room_id) == (told.start, lesson.room_id):
-            return key
-        elsewhere = course.room_id != lesson.room_id and not told.cancelled
-        again = told.end > now and (elsewhere or course.end <= now or now < told.start)
-        if again or other in held:  # also once that one has begun, or is over
-            key = other
-    return key
+    other = told.uid, f"{start}#{which}"
+    elsewhere = course.room_id != lesson.room_id and not told.cancelled
+    again = told.end > now and (elsewhere or course.end <= now or now < told.start)
+    return other if again or other in held else key  # also once that one has begun, or is over
 
 
 def _new(feed: Feed, lesson: Lesson, key: tuple[str, str], now: datetime) -> Course:
