@@ -139,3 +139,14 @@ def test_two_series_of_one_name_and_start_are_both_held_unless_one_is_newer() ->
     assert len(lessons(f"{short}\nLAST-MODIFIED:20260902T100000Z",
                        f"{long}\nLAST-MODIFIED:20260901T100000Z")) == 3  # fmt: skip
     assert len(lessons(short, short)) == 3
+
+
+def test_this_and_all_following_of_a_series_that_is_not_told_is_a_doubt() -> None:
+    first = event("DTSTART:20261005T090000Z", "DURATION:PT1H", "RRULE:FREQ=WEEKLY;COUNT=3")
+    second = event("DTSTART:20261007T090000Z", "DURATION:PT1H", "RRULE:FREQ=WEEKLY;COUNT=3")
+    later = event("RECURRENCE-ID;RANGE=THISANDFUTURE:20261012T090000Z",
+                  "DTSTART:20261013T140000Z", "DURATION:PT2H")  # fmt: skip
+    for events in ((first, second, later), (later,)):
+        contents = told(*events)
+        assert contents.problem == "partly_unreadable"
+        assert "unknown series" in contents.detail

@@ -300,11 +300,14 @@ def _move_end(event: Component, begins: date | datetime, ends: date | datetime) 
 
 
 def _refuse_new_rule(events: list[Component]) -> None:
-    """The library shifts "this and all following", but by the old rule."""
+    """The library shifts "this and all following", but by the old rule, and none without one."""
     old = [rules(event) for event in events if "RECURRENCE-ID" not in event]
     for event in events:
-        following = "RANGE" in getattr(event.get("RECURRENCE-ID"), "params", {})
-        if following and rules(event) and old != [rules(event)]:
+        if "RANGE" not in getattr(event.get("RECURRENCE-ID"), "params", {}):
+            continue
+        if not old:
+            raise Unreadable("all following lessons of an unknown series change")
+        if rules(event) and old != [rules(event)]:
             raise Unreadable("a lesson in it changes its rule")
 
 
