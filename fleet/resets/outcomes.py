@@ -1,10 +1,12 @@
 """Follows orders to their end: what the agent says, what it never says, and what proves a reset."""
 
 import re
+from collections.abc import Collection
 from datetime import datetime, timedelta
 
-from sqlalchemy import case, exists, update
+from sqlalchemy import case, exists, func, update
 from sqlmodel import Session, col, select
+from sqlmodel.sql.expression import SelectOfScalar
 
 from agents.messages import Outcome, Step, Wake
 from fleet import ends
@@ -29,7 +31,7 @@ STEP = re.compile(r"[a-z][a-z0-9_]{0,31}")
 UNTOUCHED = frozenset({"unreachable", "server_silent"})
 """A failed attempt for such a reason touched nothing: the device was away."""
 PROVED_BACK = timedelta(days=2)
-"""So far back it is looked for proofs that were used up."""
+"""So far back it is looked for proofs that were used up, and for courses that used them."""
 PROVABLE = (*UNDER_WAY, RunState.PLANNED, RunState.UNKNOWN)
 """Where the proof of the last order still counts: it may come late, after a dead uplink."""
 
@@ -217,8 +219,9 @@ def expire(session: Session, now: datetime) -> None:
     )
     overdue = col(ResetRun.state).in_(UNDER_WAY), col(ResetRun.deadline) < now
     devices = session.exec(select(ResetRun.device_id).where(*overdue)).all()
+    overtaken = session.exec(_overtaken(now)).all()
     # Before the runs, as the intake does, which would else write an older proof back.
-    lock_devices(session, devices)
+    lock_devices(session, {*devices, *overtaken})
     silent = select(ResetRun).where(*overdue, col(ResetRun.device_id).in_(devices))
     for run in session.exec(silent.order_by(col(ResetRun.id)).with_for_update()).all():
         recipe = session.get_one(Recipe, run.recipe_id)
@@ -227,36 +230,42 @@ def expire(session: Session, now: datetime) -> None:
         if run.state in ENDS:
             record(session, run, now)
     session.flush()
-    _take_proofs_away(session, now)
+    if overtaken:
+        _take_proofs_away(session, overtaken, now)
     _note_use(session, now)
 
 
-def _take_proofs_away(session: Session, now: datetime) -> None:
-    """A course that began after a device was proved clean for a later one uses the proof up,
-    whether anybody was seen at the device or not: it is reset once more."""
-    between = exists().where(
-        col(Course.room_id) == col(Device.room_id),
-        col(Course.cancelled).is_(False),
-        col(Course.start) <= now,
-        col(Course.end) > col(DeviceState.clean_at),
-        col(Course.start) < col(ResetRun.course_start),
+def _overtaken(now: datetime) -> SelectOfScalar[str]:
+    """Devices that were proved clean for a later course than one that began in their room since."""
+    held = (
+        select(Course.room_id, func.max(Course.end).label("end"))
+        .where(col(Course.cancelled).is_(False))
+        .where(Course.start <= now, Course.start > now - PROVED_BACK)
+        .group_by(col(Course.room_id))
+        .subquery()
     )
-    overtaken = (
+    later = exists().where(
+        col(ResetRun.device_id) == col(Device.id),
+        col(ResetRun.state) == RunState.VERIFIED,
+        col(ResetRun.used_at).is_(None),
+        col(ResetRun.course_start) > now,
+    )
+    return (
         select(DeviceState.device_id)
         .join(Device, col(Device.id) == col(DeviceState.device_id))
-        .join(ResetRun, col(ResetRun.device_id) == col(Device.id))
-        .where(col(DeviceState.clean_run_id).is_not(None), between)
-        .where(ResetRun.state == RunState.VERIFIED, col(ResetRun.used_at).is_(None))
-        .where(col(ResetRun.course_start) > now, col(ResetRun.planned_at) > now - PROVED_BACK)
-        .distinct()
+        .join(held, held.c.room_id == col(Device.room_id))
+        .where(col(DeviceState.clean_run_id).is_not(None))
+        .where(col(DeviceState.clean_at) < held.c.end, later)
     )
-    devices = session.exec(overtaken).all()
-    if not devices:
-        return
-    lock_devices(session, devices)
+
+
+def _take_proofs_away(session: Session, devices: Collection[str], now: datetime) -> None:
+    """The course uses the proof up, whether anybody was seen at the device or not: it is reset
+    once more."""
+    still = col(DeviceState.device_id).in_(_overtaken(now))
     session.execute(
         update(DeviceState)
-        .where(col(DeviceState.device_id).in_(devices), col(DeviceState.device_id).in_(overtaken))
+        .where(col(DeviceState.device_id).in_(devices), still)
         .values(clean_run_id=None)
         .execution_options(synchronize_session=False)
     )
