@@ -14,7 +14,7 @@ import json
 import logging
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,11 @@ _DAY = 86400.0
 _BATCH = 256
 _ERRORS = (nats.errors.Error, OSError, TimeoutError, asyncio.InvalidStateError)
 """What the client raises while the server is away, busy or restarting."""
+_NO_BROKER = (ValueError, TypeError, LookupError, AttributeError, AssertionError, EOFError)
+"""What it raises on its way in when something else answers there, such as a captive portal."""
+AWAY_S = 30.0
+"""After which a client that is still not connected is replaced: what raises the above while it
+connects again ends that for ever, without a word."""
 
 
 class _Restart(Exception):
@@ -168,11 +173,23 @@ class NatsBus:
                 await self._open(gone)
                 self._up.set()
                 self._note("")
-                await gone.wait()
-            except _ERRORS as error:
+                await self._until_useless(gone)
+            except (*_ERRORS, *_NO_BROKER) as error:
                 self._note(str(error) or type(error).__name__)
             self._up.clear()
+            if not self._client.is_closed:
+                await self._client.close()
             await asyncio.sleep(1)
+
+    async def _until_useless(self, gone: asyncio.Event) -> None:
+        """Until the client says that it gives up, or has been away for too long."""
+        away = 0
+        while away < AWAY_S:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(1):
+                    await gone.wait()
+                    return
+            away = 0 if self._client.is_connected else away + 1
 
     async def _open(self, gone: asyncio.Event) -> None:
         async def closed() -> None:
@@ -261,15 +278,17 @@ class NatsBus:
             "idle_heartbeat": int(self._beat * 1e9),
         }
         arrived: asyncio.Queue[Msg] = asyncio.Queue()
-        inbox = self._client.new_inbox()
-        subscription = await self._client.subscribe(inbox, cb=arrived.put)
+        client = self._client
+        inbox = client.new_inbox()
+        subscription = await client.subscribe(inbox, cb=arrived.put)
         try:
             while True:
-                await self._client.publish(ask, json.dumps(request).encode(), reply=inbox)
+                await client.publish(ask, json.dumps(request).encode(), reply=inbox)
                 async for message in _batch(arrived, self._beat * 3):
                     yield message
         finally:
-            if self._client.is_connected:
+            # While it is away, too: it would ask for it again once it is back.
+            if not client.is_closed:
                 await subscription.unsubscribe()
 
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -219,17 +221,110 @@ def test_a_refused_login_is_tried_again_when_the_broker_knows_it(tmp_path: Path)
         server.configure('authorization { users = [ { user: north, password: "pw-north" } ] }')
         server.start()
 
-        async def reach() -> None:
-            while True:
-                try:
-                    return await bus.publish("report.north", b"x")
-                except BusAway:
-                    await asyncio.sleep(0.1)
-
-        await asyncio.wait_for(reach(), 15)
+        await asyncio.wait_for(reach(bus), 15)
         await bus.close()
 
     try:
         asyncio.run(run())
     finally:
         server.remove()
+
+
+class Cable:
+    """A line to the broker that can be cut; `stranger`: what answers there instead of it."""
+
+    def __init__(self, broker: int) -> None:
+        self._broker = broker
+        self._ends: list[asyncio.StreamWriter] = []
+        self.stranger: bytes | None = None
+
+    async def start(self) -> str:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        return f"nats://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+
+    def cut(self) -> None:
+        for end in self._ends:
+            end.transport.abort()
+        self._ends.clear()
+
+    def stop(self) -> None:
+        self._server.close()
+        self.cut()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._ends.append(writer)
+        if self.stranger is not None:
+            writer.write(self.stranger)
+            return
+        inward, outward = await asyncio.open_connection("127.0.0.1", self._broker)
+        self._ends.append(outward)
+        await asyncio.gather(self._carry(reader, outward), self._carry(inward, writer))
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while data := await reader.read(65536):
+                writer.write(data)
+        writer.close()
+
+
+async def reach(bus: NatsBus) -> None:
+    while True:
+        try:
+            return await bus.publish("report.north", b"x")
+        except BusAway:
+            await asyncio.sleep(0.1)
+
+
+@pytest.fixture
+def server() -> Iterator[NatsServer]:
+    one = NatsServer().start()
+    yield one
+    one.remove()
+
+
+@pytest.mark.parametrize("met", ["at the start", "again"])
+@pytest.mark.parametrize("says", [b"x" * 100_000, b"INFO\r\n", b"INFO []\r\n"])
+def test_whatever_else_answers_there_the_broker_is_found_again(
+    server: NatsServer, monkeypatch: pytest.MonkeyPatch, says: bytes, met: str
+) -> None:
+    """A captive portal, or a proxy before a broker that is just starting."""
+    monkeypatch.setattr("agents.bus_nats.AWAY_S", 2.0)
+
+    async def run() -> None:
+        cable = Cable(server.port)
+        url = await cable.start()
+        if met == "at the start":
+            cable.stranger = says
+        bus = await NatsBus.connect(url, patience=1.5)
+        cable.stranger = says
+        cable.cut()
+        await asyncio.sleep(1.5)
+        cable.stranger = None
+        cable.cut()
+        await asyncio.wait_for(reach(bus), 15)
+        await bus.close()
+        cable.stop()
+
+    asyncio.run(run())
+
+
+def test_a_line_that_is_often_cut_leaves_nothing_behind(server: NatsServer) -> None:
+    async def run() -> None:
+        cable = Cable(server.port)
+        bus = await NatsBus.connect(await cable.start(), beat=0.1)
+        listening = asyncio.create_task(anext(bus.receive("order.north")))
+        held = []
+        for _ in range(4):
+            await asyncio.wait_for(reach(bus), 15)
+            await asyncio.sleep(1.5)  # the receiver asks anew, too
+            held.append(len(asyncio.all_tasks()))
+            cable.stranger = b"busy\r\n"
+            cable.cut()
+            await asyncio.sleep(1)
+            cable.stranger = None
+        assert held[-1] <= held[0]
+        listening.cancel()
+        await bus.close()
+        cable.stop()
+
+    asyncio.run(run())
