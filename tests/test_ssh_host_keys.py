@@ -1,6 +1,7 @@
 """Pinned host keys: a file that several threads and processes share, and that never gives in."""
 
 import logging
+import resource
 import stat
 import subprocess
 import sys
@@ -83,6 +84,23 @@ def test_a_folder_that_cannot_be_written_pins_nothing(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("a file is in the way")
     with pytest.raises(Misconfigured):
         HostKeys(tmp_path / "state" / "host_keys").check("a", 22, *ONE)
+
+
+def test_a_full_disk_pins_nothing_and_is_not_filled_further(path: Path) -> None:
+    keys = HostKeys(path)
+    keys.check("a", 22, *ONE)
+    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size, unlimited[1]))
+    try:
+        for _ in range(2):
+            with pytest.raises(Misconfigured, match="host key file"):
+                keys.check("b", 22, *TWO)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+    assert keys.find("b", 22) is None
+    assert sorted(each.name for each in path.parent.iterdir()) == ["host_keys", "host_keys.lock"]
+    keys.check("a", 22, *ONE)
+    keys.check("b", 22, *TWO)
 
 
 def test_many_threads_and_processes_lose_nothing(path: Path) -> None:

@@ -97,16 +97,21 @@ class HostKeys:
                 if self._keys != before:
                     self._write()
         except OSError as error:
+            self._stamp = None  # what could not be written is not pinned: read the file anew
             raise Misconfigured(f"host key file: {error.strerror}") from None
 
     def _write(self) -> None:
         lines = [f"[{host}]:{port} {kind} {key}\n" for (host, port), (kind, key) in self._sorted()]
         handle, name = tempfile.mkstemp(dir=self._path.parent, prefix=".host_keys-")  # mode 0600
-        with os.fdopen(handle, "w") as file:
-            file.writelines(lines)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(self._path)
+        try:
+            with os.fdopen(handle, "w") as file:
+                file.writelines(lines)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).replace(self._path)
+        except OSError:
+            Path(name).unlink()  # else a full disk fills with them, one at each poll
+            raise
         self._stamp = None
 
     def _sorted(self) -> list[tuple[Place, Key]]:
