@@ -84,18 +84,22 @@ class Warner:
         failed = self._failed.get(target.device)
         if failed and now - failed < AGAIN:
             return False
-        driver = self._drivers[target.driver]
-        assert isinstance(driver, Warns)
         try:
-            async with gate, self._locks.get(target.device) or nullcontext():
-                limit = timedelta(seconds=LIMIT_S)
-                await bounded(driver.warn(target, minutes, limit), LIMIT_S)
+            # One that is being reset is not waited for to its end: the others' end would pass.
+            async with gate:
+                await bounded(self._tell(target, minutes), 2 * LIMIT_S)
         except DriverError as error:
             log.info("%s: people could not be told of the end: %s", target.device, error.code)
             self._failed[target.device] = now
             return False
         self._failed.pop(target.device, None)
         return True
+
+    async def _tell(self, target: Target, minutes: int) -> None:
+        driver = self._drivers[target.driver]
+        assert isinstance(driver, Warns)
+        async with self._locks.get(target.device) or nullcontext():
+            await driver.warn(target, minutes, timedelta(seconds=LIMIT_S))
 
 
 def ending(roster: Roster, now: datetime) -> Iterator[tuple[Target, datetime]]:

@@ -76,7 +76,10 @@ class Scene:
         self.roster = a_roster((-50, 10))
         clock = Clock(lambda: self.now, lambda: 0.0, asyncio.sleep)
         drivers = {"ssh": self.driver, "ping": Ping(Credentials(None), folder / "state")}
-        self.warner = Warner(drivers, lambda _: self.roster, ["north"], {}, clock, self.seen.get)
+        self.locks: dict[str, asyncio.Lock] = {}
+        self.warner = Warner(
+            drivers, lambda _: self.roster, ["north"], self.locks, clock, self.seen.get
+        )
         self.port, self.by = 0, "ssh"
 
     def tell(self, *busy: tuple[float, float], **changes: Any) -> None:
@@ -171,5 +174,29 @@ def test_who_sleeps_or_cannot_show_anything_is_left_alone(play: Any) -> None:
         stage.seen["d"] = at(0)
         await stage.warner.tick()
         assert stage.laptop.connections == before
+
+    play(scene)
+
+
+def test_one_that_is_being_reset_keeps_no_other_from_being_told(
+    play: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agents.warner.LIMIT_S", 1.0)
+
+    async def scene(stage: Scene) -> None:
+        await stage.tick(0)
+        first = stage.roster.targets[0]
+        other = first.model_copy(update={"device": "e", "room": "s"})
+        stage.locks["d"] = asyncio.Lock()
+        async with stage.locks["d"]:  # its course ended early, and it is being reset
+            stage.tell((-50, 0))
+            course = Busy(room="s", start=at(-50), end=at(10))
+            told = {"targets": [first, other], "busy": [course], "trusted_until": {"s": at(60)}}
+            stage.roster = stage.roster.model_copy(update=told)
+            stage.seen["e"] = at(1)
+            async with asyncio.timeout(10):
+                assert await stage.tick(1) == 1
+        assert stage.shown() == 9
+        assert await stage.tick(3) == 1, "its old end is taken back once it is free"
 
     play(scene)
