@@ -294,3 +294,24 @@ def test_hanging_laptops_do_not_hold_up_the_others(laptop: Any, tmp_path: Path) 
         results = asyncio.run(many(desk))
     assert sum(isinstance(one, dict) for one in results) >= 4
     assert all(isinstance(one, dict | TimedOut) for one in results), results
+
+
+def test_many_long_resets_hold_up_no_look(laptop: Any, tmp_path: Path) -> None:
+    """An agent of several sites: thirty resets in each, and each of them takes minutes."""
+
+    async def play(desk: Desk) -> None:
+        silent = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
+        deaf = desk.target.model_copy(update={"port": silent.sockets[0].getsockname()[1]})
+        job = an_order(tier="quick")
+        acts = [asyncio.create_task(desk.driver.act(deaf, job, 6 * AMPLE)) for _ in range(90)]
+        try:
+            await asyncio.sleep(1)
+            await desk.driver.poll(desk.target, AMPLE / 2)
+        finally:
+            for act in acts:
+                act.cancel()
+            await asyncio.gather(*acts, return_exceptions=True)
+            silent.close()
+
+    with laptop(GOOD) as (desk, _):
+        desk.run(lambda: play(desk))

@@ -19,7 +19,9 @@ from agents.ssh.session import Session
 
 Result = TypeVar("Result")
 
-THREADS = 64
+THREADS = 1024
+"""More than can be under way, so that none waits its time away: a reset keeps one to its end, and
+every site of an agent may have thirty. They are made when needed."""
 PAUSE_S, LONGEST_PAUSE_S = 0.5, 5.0
 """Between two attempts to hear on."""
 MARGIN_S = 0.1
