@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from agents.checks import objection
 from agents.clock import Clock
-from agents.driver import Driver, DriverError, Recalls
+from agents.driver import Driver, DriverError, Recalls, Unreachable
 from agents.messages import Order, Roster, Target
 from agents.poller import bounded
 
@@ -51,16 +51,21 @@ class Recaller:
         await asyncio.gather(*map(self._recall, wrong))
 
     async def _recall(self, order_id: str) -> None:
-        """Until the device gives in, or the order is done."""
-        for _ in range(TRIES):
-            if order_id not in self._acting:
-                return
+        """Until the device gives in or has said no often enough, or the order is done."""
+        tries, silent = TRIES, False
+        while tries and order_id in self._acting:
             order, driver, target = self._acting[order_id]
             try:
                 limit = timedelta(seconds=LIMIT_S)
                 if await bounded(driver.recall(target, order, limit), LIMIT_S):
                     log.info("%s: order %s was taken back", order.device, order_id)
                     return
+                tries -= 1
+            except Unreachable as error:  # it counts down all the same, and may be heard again
+                if not silent:
+                    log.info("%s: order %s: %s", order.device, order_id, error.code)
+                silent = True
             except DriverError as error:
                 log.info("%s: order %s: %s", order.device, order_id, error.code)
+                tries -= 1
             await self._clock.sleep(AGAIN_S)

@@ -20,6 +20,7 @@ from agents.checks import objection, refusal
 from agents.credentials import Credentials
 from agents.drivers.ssh import Ssh
 from agents.messages import Busy, Hold, Order, Roster, Step, Target
+from agents.simulator import Mood
 from agents.simulator.ssh import Laptop
 from fleet import resets, roster
 from fleet.cli import main
@@ -131,6 +132,27 @@ def test_a_countdown_ends_and_nothing_is_deleted(play: Any, said: Callable[[], A
         await until(lambda: len(stage.answers) > 1)
         assert stage.answers == [("accepted", ""), ("refused", "aborted")]
         assert not stage.counting()
+        assert (stage.laptop.home / "Downloads").exists()
+
+    play(scene)
+
+
+def test_a_laptop_that_was_out_of_reach_for_a_while_is_stopped_all_the_same(
+    play: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, seconds in (("LIMIT_S", 0.2), ("AGAIN_S", 0.05)):
+        monkeypatch.setattr(f"agents.recall.{name}", seconds)
+
+    async def scene(stage: Scene) -> None:
+        await stage.order(**COUNTDOWN)
+        await until(stage.counting)
+        stage.laptop.mood = Mood.HANG
+        await stage.tell(recalled=["7.1"])
+        await asyncio.sleep(3)
+        stage.laptop.mood = Mood.OK
+        monkeypatch.setattr("agents.recall.LIMIT_S", 10.0)
+        await until(lambda: len(stage.answers) > 1)
+        assert stage.answers == [("accepted", ""), ("refused", "aborted")]
         assert (stage.laptop.home / "Downloads").exists()
 
     play(scene)
