@@ -243,6 +243,21 @@ async def test_a_restart_is_sent_once_though_nobody_answers(
     assert had(poe[1]) == ["1", "7"]
 
 
+async def test_a_lost_answer_while_they_meet_loses_no_restart(
+    poe: tuple[int, Path], tmp_path: Path
+) -> None:
+    line = Line(poe[0])
+    port = await line.start()
+    line.lost = 1
+    one = acting(tmp_path)
+    restart = Action(oid="1.3.6.1.2.1.105.1.1.1.3.1.5", value=7)
+    target = access_point(port, "v3", version="3")
+    await one.act(target, order(do="restart"), {"restart": restart}, poe_port="")
+    one.close()
+    line.stop()
+    assert had(poe[1]) == ["1", "7"]
+
+
 def test_no_restart_while_any_room_behind_it_has_a_course() -> None:
     roster = a_roster(
         busy=[busy(-5, 60, "r2")], trusted_until={"r1": minutes(99), "r2": minutes(99)}

@@ -35,6 +35,7 @@ from agents.snmp.wire import Wire, resolve
 log = logging.getLogger(__name__)
 
 PORT = 161
+SYS_UPTIME = oid("1.3.6.1.2.1.1.3.0")
 POE = oid("1.3.6.1.2.1.105.1.1.1.3")
 """pethPsePortAdminEnable, by group and port: 1 is on, 2 off; a switch keeps it over a restart."""
 POE_PAUSE_S = 8.0
@@ -116,6 +117,8 @@ class Acting:
     async def _do(self, target: Target, action: Action) -> None:
         if action.undo is None:
             async with self._talk(target) as session:
+                if session.manner.version == 3:  # to meet it takes packets, which may be lost
+                    await session.get([SYS_UPTIME])
                 # Once: a second packet would restart it again.
                 with contextlib.suppress(Unreachable):
                     await session.put(oid(action.oid or ""), action.sent(), once=True)
