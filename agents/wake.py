@@ -85,8 +85,10 @@ class Waker:
                 await self._clock.sleep(ASK_AGAIN_S)
         finally:
             calling.cancel()
-            with suppress(asyncio.CancelledError):
-                await calling
+            # Not awaited itself: neither its failure nor our own cancellation is its end.
+            await asyncio.wait([calling])
+            if not calling.cancelled() and (failure := calling.exception()):
+                log.warning("%s: nothing was sent that would wake it: %s", target.device, failure)
         took = round(self._clock.monotonic() - began, 1)
         return Wake(method="magic_packet", result="woken", seconds=took)
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import resource
 import subprocess
 import sys
 from ipaddress import IPv4Address, IPv4Interface
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from agents.driver import Misconfigured
+from agents.driver import DriverError, Misconfigured, Unreachable
 from agents.networks import broadcasts
 from agents.wake import STAGGER_S, Waker, magic_packet
 from tests.parts import need
@@ -137,6 +138,43 @@ async def test_waking_ends_with_its_order(bench: Bench) -> None:
     await until(sent.done)
     assert bench.steps[-1] == ("refused", "asleep")
     assert bench.time.seconds < 60
+
+
+@on_bench
+async def test_an_agent_that_stops_as_the_device_wakes_begins_nothing(bench: Bench) -> None:
+    waker, asked = Waker(bench.time.clock, [IPv4Address("127.255.255.255")]), 0
+
+    async def complaint() -> DriverError | None:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            return Unreachable()
+        asyncio.get_running_loop().call_soon(waking.cancel)
+        return None
+
+    sleepy(bench)
+    target = bench.roster.targets[0] if bench.roster else None
+    assert target
+    waking = asyncio.create_task(waker.rouse("north", target, complaint, minutes(5)))
+    await until(waking.done)
+    assert waking.cancelled()
+
+
+@on_bench
+async def test_packets_that_cannot_be_sent_end_no_order(bench: Bench) -> None:
+    sleepy(bench)
+    await bench.device.stop()
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) - 1, files[1]))
+    try:
+        sent = bench.send(an_order(not_after=minutes(0.5)))
+        for _ in range(11):
+            await asyncio.sleep(0.02)
+            await bench.time.advance(3)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, files)
+    await until(sent.done)
+    assert bench.steps[-1][0] in ("refused", "unknown", "failed")
 
 
 @on_bench
