@@ -94,7 +94,8 @@ class Worker:
             log.error("what was done before the start cannot be told in full: %s", broken)
 
     async def handle(self, order: Order, ack: Callable[[], Awaitable[None]]) -> None:
-        """Carry one order out, or say why not; acknowledge it once the journal has it."""
+        """Carry one order out, or say why not; acknowledge it once the journal or the centre has
+        it."""
         if order.id in self._active:  # the same one again, while it is being worked on
             await ack()
             return
@@ -104,6 +105,7 @@ class Worker:
         except JournalBroken as broken:
             log.error("no order can be carried out, the journal is broken: %s", broken)
             self._answer(order.site, self._outcome(order, Step.REFUSED, reason="no_journal"))
+            await ack()  # else it comes again, and what was refused is carried out after all
         finally:
             del self._active[order.id]
 

@@ -253,6 +253,21 @@ async def test_a_journal_that_cannot_be_written_means_no_reset(bench: Bench) -> 
     assert bench.device.resets == []
 
 
+@on_bench
+async def test_what_was_refused_for_want_of_a_journal_is_not_carried_out_later(
+    bench: Bench,
+) -> None:
+    other = sqlite3.connect(bench.folder / "orders.db", isolation_level=None)
+    other.execute("ALTER TABLE answer RENAME TO gone")
+    await bench.send(an_order())
+    assert bench.steps == [("refused", "no_journal")]
+    assert bench.acks == 1  # else the courier brings it again and again
+    other.execute("ALTER TABLE gone RENAME TO answer")
+    other.close()
+    await bench.send(an_order(id="7.2"))
+    assert bench.device.resets == ["7.2"]
+
+
 def full(bench: Bench) -> None:
     """From now on the journal takes nothing more, as on a full disk."""
     other = sqlite3.connect(bench.folder / "orders.db", isolation_level=None)
