@@ -15,7 +15,7 @@ import pytest
 
 from agents.checks import next_start, refusal
 from agents.credentials import Credentials
-from agents.driver import Denied, DriverError, Misconfigured, ResetFailed
+from agents.driver import Denied, DriverError, Misconfigured, Refused, ResetFailed
 from agents.drivers.snmp import Snmp
 from agents.messages import Order, Target
 from agents.snmp.acting import Acting
@@ -203,6 +203,19 @@ async def test_who_may_only_read_switches_nothing(poe: tuple[int, Path], tmp_pat
     one.close()
     assert had(poe[1]) == ["1"]
     assert not list((tmp_path / "off").glob("*"))
+
+
+async def test_what_cannot_be_remembered_is_not_switched_off(
+    poe: tuple[int, Path], tmp_path: Path
+) -> None:
+    (tmp_path / "off").write_text("a file is in the way")
+    one = acting(tmp_path)
+    with pytest.raises(Refused) as refused:
+        await one.act(access_point(poe[0]), order(**CYCLE), {}, poe_port="1.5")
+    one.close()
+    assert refused.value.reason == "no_journal"
+    assert not refused.value.permanent, "once the disk has room, it can be done"
+    assert had(poe[1]) == ["1"]
 
 
 async def test_a_port_that_somebody_switched_off_stays_off(

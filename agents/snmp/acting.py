@@ -16,10 +16,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from agents.credentials import CredentialProblem, Credentials
 from agents.driver import (
-    Denied,
     DriverError,
     Misconfigured,
     MissingCredential,
+    Refused,
     ResetFailed,
     TimedOut,
     Unreachable,
@@ -226,7 +226,7 @@ async def _differ(session: Session, wanted: dict[Oid, int]) -> list[Oid]:
 
 
 def _write(path: Path, switched: Switched) -> None:
-    """On the disk before anything is switched off. Raises Denied when it cannot be remembered."""
+    """On the disk before anything is switched off. Raises Refused when it cannot be remembered."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         fresh = path.with_suffix(".new")
@@ -236,4 +236,5 @@ def _write(path: Path, switched: Switched) -> None:
             os.fsync(file.fileno())
         fresh.replace(path)
     except OSError as error:
-        raise Denied(f"what is switched off cannot be remembered: {error.strerror}") from None
+        detail = f"what is switched off cannot be remembered: {error.strerror}"
+        raise Refused("no_journal", detail) from None
