@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 
 CLOCK = Clock(now=lambda: datetime.now(UTC), monotonic=time.monotonic, sleep=asyncio.sleep)
 HEARTBEAT_S = 15.0
+RECONSIDER_S = 10.0
+"""So often it is asked whether what was told in advance, a course or a pause, has begun."""
 try:
     VERSION = version("raumwart")
 except PackageNotFoundError:  # run from a folder
@@ -132,6 +134,7 @@ class Agent:
                 group.create_task(news.run())
                 group.create_task(warner.run())
                 group.create_task(self._beat(rosters, poller, outbox))
+                group.create_task(self._reconsider(recaller))
                 for site in self._sites:
                     group.create_task(self._follow(site, rosters, poller, news, recaller))
                     group.create_task(self._obey(site, worker, sweeper))
@@ -157,6 +160,12 @@ class Agent:
                     news.follow(site, message.targets)
                     self._start(recaller.reconsider(site))
                 await delivery.ack()
+
+    async def _reconsider(self, recaller: Recaller) -> None:
+        while True:
+            await self._clock.sleep(RECONSIDER_S)
+            for site in self._sites:
+                self._start(recaller.reconsider(site))
 
     async def _obey(self, site: str, worker: Worker, sweeper: Sweeper) -> None:
         async with aclosing(self._bus.receive(f"order.{site}")) as deliveries:

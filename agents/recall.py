@@ -40,7 +40,7 @@ class Recaller:
             self._asked.discard(order.id)
 
     async def reconsider(self, site: str) -> None:
-        """To be called when the site's roster has changed."""
+        """To be called when the site's roster has changed, and as time passes."""
         roster, now = self._roster(site), self._clock.now()
         wrong = [
             order.id

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from agents.agent import Agent
 from agents.bus import encode
 from agents.bus_local import LocalBus
-from agents.checks import objection, refusal
+from agents.checks import EARLY, objection, refusal
 from agents.credentials import Credentials
 from agents.drivers.ssh import Ssh
 from agents.messages import Busy, Hold, Order, Roster, Step, Target
@@ -132,6 +132,25 @@ def test_a_countdown_ends_and_nothing_is_deleted(play: Any, said: Callable[[], A
         await until(lambda: len(stage.answers) > 1)
         assert stage.answers == [("accepted", ""), ("refused", "aborted")]
         assert not stage.counting()
+        assert (stage.laptop.home / "Downloads").exists()
+
+    play(scene)
+
+
+def test_a_course_that_was_put_in_stops_it_when_it_begins(
+    play: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agents.agent.RECONSIDER_S", 0.2, raising=False)
+
+    async def scene(stage: Scene) -> None:
+        await stage.order(**COUNTDOWN)
+        await until(stage.counting)
+        start = now() + EARLY + timedelta(seconds=2)
+        await stage.tell(busy=[Busy(room="r1", start=start, end=start + 60 * MINUTE)])
+        await asyncio.sleep(1)
+        assert stage.counting(), "nobody is there yet"
+        await until(lambda: len(stage.answers) > 1)
+        assert stage.answers == [("accepted", ""), ("refused", "aborted")]
         assert (stage.laptop.home / "Downloads").exists()
 
     play(scene)
