@@ -119,6 +119,13 @@ class Agent:
             self._clock,
             self._sweeping,
         )
+
+        def told(roster: Roster) -> None:
+            if rosters.take(roster):
+                poller.follow(roster.site, roster.targets)
+                news.follow(roster.site, roster.targets)
+                self._start(recaller.reconsider(roster.site))
+
         for site in self._sites:
             if roster := rosters.load(site):
                 poller.follow(site, roster.targets)
@@ -136,29 +143,20 @@ class Agent:
                 group.create_task(self._beat(rosters, poller, outbox))
                 group.create_task(self._reconsider(recaller))
                 for site in self._sites:
-                    group.create_task(self._follow(site, rosters, poller, news, recaller))
-                    group.create_task(self._obey(site, worker, sweeper))
+                    group.create_task(self._follow(site, told))
+                    group.create_task(self._obey(site, told, worker, sweeper))
         finally:
             for task in self._orders:
                 task.cancel()
             await asyncio.gather(*self._orders, return_exceptions=True)
             await outbox.flush(2)
 
-    async def _follow(
-        self,
-        site: str,
-        rosters: Rosters,
-        poller: Poller,
-        news: Notifications,
-        recaller: Recaller,
-    ) -> None:
+    async def _follow(self, site: str, told: Callable[[Roster], None]) -> None:
         async with aclosing(self._bus.receive(f"roster.{site}")) as deliveries:
             async for delivery in deliveries:
                 message = _read(delivery)
-                if isinstance(message, Roster) and message.site == site and rosters.take(message):
-                    poller.follow(site, message.targets)
-                    news.follow(site, message.targets)
-                    self._start(recaller.reconsider(site))
+                if isinstance(message, Roster) and message.site == site:
+                    told(message)
                 await delivery.ack()
 
     async def _reconsider(self, recaller: Recaller) -> None:
@@ -167,16 +165,20 @@ class Agent:
             for site in self._sites:
                 self._start(recaller.reconsider(site))
 
-    async def _obey(self, site: str, worker: Worker, sweeper: Sweeper) -> None:
+    async def _obey(
+        self, site: str, told: Callable[[Roster], None], worker: Worker, sweeper: Sweeper
+    ) -> None:
         async with aclosing(self._bus.receive(f"order.{site}")) as deliveries:
             async for delivery in deliveries:
                 message = _read(delivery)
                 if isinstance(message, Order) and message.site == site:
                     self._start(worker.handle(message, delivery.ack))
-                else:
-                    if isinstance(message, Sweep) and message.site == site:
-                        self._start(sweeper.handle(message))
-                    await delivery.ack()
+                    continue
+                if isinstance(message, Roster) and message.site == site:
+                    told(message)
+                elif isinstance(message, Sweep) and message.site == site:
+                    self._start(sweeper.handle(message))
+                await delivery.ack()
 
     def _start(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)

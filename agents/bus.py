@@ -94,7 +94,8 @@ class Bus(Protocol):
         """Messages of one subject, for ever. `report.*` receives from every site.
 
         Receivers of the same `report.` or `order.` subject share the work; every receiver of a
-        roster gets the last one and all that follow. Never raises for an outage: it waits.
+        roster gets the last one and all that follow. Where messages wait while a receiver is away,
+        it gets the roster that counts now before the orders. Never raises for an outage: it waits.
         """
 
     async def close(self) -> None: ...

@@ -267,24 +267,39 @@ class NatsBus:
     async def _pull(self, subject: str, domain: str) -> AsyncGenerator[Msg, None]:
         """Ask for batches and hand out what comes, at once, until the consumer is silent."""
         await self._prepare()
-        what, _ = check_subject(subject, wildcard=True)
-        manager = self._streams(domain)
-        config = _consumer(subject, domain, self._ack_wait)
-        await manager.add_consumer(what.upper(), config=config)
-        ask = f"{manager._prefix}.CONSUMER.MSG.NEXT.{what.upper()}.{config.name}"
-        request = {
-            "batch": _BATCH,
-            "expires": int(self._beat * 6e9),
-            "idle_heartbeat": int(self._beat * 1e9),
-        }
+        client, streams = self._client, self._streams(domain)
         arrived: asyncio.Queue[Msg] = asyncio.Queue()
-        client = self._client
         inbox = client.new_inbox()
         subscription = await client.subscribe(inbox, cb=arrived.put)
+
+        async def consume(subject: str) -> tuple[str, int]:
+            """Where to ask for these messages, and how many lie there."""
+            what, _ = check_subject(subject, wildcard=True)
+            config = _consumer(subject, domain, self._ack_wait)
+            made = await streams.add_consumer(what.upper(), config=config)
+            ask = f"{streams._prefix}.CONSUMER.MSG.NEXT.{what.upper()}.{config.name}"
+            return ask, made.num_pending or 0
+
+        async def batch(ask: str, most: int) -> AsyncIterator[Msg]:
+            request = {
+                "batch": most,
+                "expires": int(self._beat * 6e9),
+                "idle_heartbeat": int(self._beat * 1e9),
+            }
+            await client.publish(ask, json.dumps(request).encode(), reply=inbox)
+            async for message in _batch(arrived, self._beat * 3, most):
+                yield message
+
         try:
+            if subject.startswith("order."):
+                # What was said while we were away counts for the orders of that time.
+                last, waiting = await consume(subject.replace("order.", "roster."))
+                if waiting:
+                    async for message in batch(last, 1):
+                        yield message
+            ask, _ = await consume(subject)
             while True:
-                await client.publish(ask, json.dumps(request).encode(), reply=inbox)
-                async for message in _batch(arrived, self._beat * 3):
+                async for message in batch(ask, _BATCH):
                     yield message
         finally:
             # While it is away, too: it would ask for it again once it is back.
@@ -292,9 +307,8 @@ class NatsBus:
                 await subscription.unsubscribe()
 
 
-async def _batch(arrived: asyncio.Queue[Msg], patience: float) -> AsyncIterator[Msg]:
+async def _batch(arrived: asyncio.Queue[Msg], patience: float, left: int) -> AsyncIterator[Msg]:
     """The messages of one request. Raises _Restart when not even a sign of life comes."""
-    left = _BATCH
     while left:
         try:
             async with asyncio.timeout(patience):

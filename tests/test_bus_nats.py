@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -21,6 +19,14 @@ from tests.test_bus_contract import take
 from tests.virtual_clock import until
 
 BEAT = 0.3
+
+
+async def reach(bus: NatsBus) -> None:
+    while True:
+        try:
+            return await bus.publish("report.north", b"x")
+        except BusAway:
+            await asyncio.sleep(0.1)
 
 
 def permissions(site: str) -> str:
@@ -55,9 +61,10 @@ def test_a_stolen_agent_can_speak_and_hear_for_its_own_site_only(tmp_path: Path)
         # Its own: everything.
         await north.publish("report.north", b"reading")
         [report] = await take(centre, "report.*", bool)
-        [order] = await take(north, "order.north", bool)
+        told, order = await take(north, "order.north", lambda got: len(got) == 2)
         [roster] = await take(north, "roster.north", bool)
         assert (report.data, order.data) == (b"reading", b"order for north")
+        assert told.data == roster.data
         assert roster.data == b"roster of north"
         # Another's, and the centre's: nothing.
         client = north._client
@@ -80,7 +87,7 @@ def test_a_stolen_agent_can_speak_and_hear_for_its_own_site_only(tmp_path: Path)
         await centre.publish("report.south", b"secret")
         reports = await take(centre, "report.*", lambda got: b"secret" in got)
         assert [one.data for one in reports] == [b"secret"]
-        [order] = await take(centre, "order.south", bool)
+        _, order = await take(centre, "order.south", lambda got: len(got) == 2)
         assert order.data == b"order for south"
         [roster] = await take(centre, "roster.north", bool)
         assert roster.data == b"roster of north"
@@ -179,8 +186,9 @@ def test_a_leaf_node_keeps_readings_while_its_hub_is_down() -> None:
         await centre.publish("roster.north", b"roster")
         await centre.publish("order.north", b"order")
         [roster] = await take(agent, "roster.north", bool)
-        [order] = await take(agent, "order.north", bool)
-        assert (roster.data, order.data) == (b"roster", b"order")
+        orders = await take(agent, "order.north", lambda seen: b"order" in seen)
+        assert roster.data == b"roster"
+        assert [one.data for one in orders] == [b"roster", b"order"]
         await publish(b"before")
         await until(lambda: b"before" in got)
 
@@ -228,103 +236,3 @@ def test_a_refused_login_is_tried_again_when_the_broker_knows_it(tmp_path: Path)
         asyncio.run(run())
     finally:
         server.remove()
-
-
-class Cable:
-    """A line to the broker that can be cut; `stranger`: what answers there instead of it."""
-
-    def __init__(self, broker: int) -> None:
-        self._broker = broker
-        self._ends: list[asyncio.StreamWriter] = []
-        self.stranger: bytes | None = None
-
-    async def start(self) -> str:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        return f"nats://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
-
-    def cut(self) -> None:
-        for end in self._ends:
-            end.transport.abort()
-        self._ends.clear()
-
-    def stop(self) -> None:
-        self._server.close()
-        self.cut()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._ends.append(writer)
-        if self.stranger is not None:
-            writer.write(self.stranger)
-            return
-        inward, outward = await asyncio.open_connection("127.0.0.1", self._broker)
-        self._ends.append(outward)
-        await asyncio.gather(self._carry(reader, outward), self._carry(inward, writer))
-
-    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError):
-            while data := await reader.read(65536):
-                writer.write(data)
-        writer.close()
-
-
-async def reach(bus: NatsBus) -> None:
-    while True:
-        try:
-            return await bus.publish("report.north", b"x")
-        except BusAway:
-            await asyncio.sleep(0.1)
-
-
-@pytest.fixture
-def server() -> Iterator[NatsServer]:
-    one = NatsServer().start()
-    yield one
-    one.remove()
-
-
-@pytest.mark.parametrize("met", ["at the start", "again"])
-@pytest.mark.parametrize("says", [b"x" * 100_000, b"INFO\r\n", b"INFO []\r\n"])
-def test_whatever_else_answers_there_the_broker_is_found_again(
-    server: NatsServer, monkeypatch: pytest.MonkeyPatch, says: bytes, met: str
-) -> None:
-    """A captive portal, or a proxy before a broker that is just starting."""
-    monkeypatch.setattr("agents.bus_nats.AWAY_S", 2.0)
-
-    async def run() -> None:
-        cable = Cable(server.port)
-        url = await cable.start()
-        if met == "at the start":
-            cable.stranger = says
-        bus = await NatsBus.connect(url, patience=1.5)
-        cable.stranger = says
-        cable.cut()
-        await asyncio.sleep(1.5)
-        cable.stranger = None
-        cable.cut()
-        await asyncio.wait_for(reach(bus), 15)
-        await bus.close()
-        cable.stop()
-
-    asyncio.run(run())
-
-
-def test_a_line_that_is_often_cut_leaves_nothing_behind(server: NatsServer) -> None:
-    async def run() -> None:
-        cable = Cable(server.port)
-        bus = await NatsBus.connect(await cable.start(), beat=0.1)
-        listening = asyncio.create_task(anext(bus.receive("order.north")))
-        held = []
-        for _ in range(4):
-            await asyncio.wait_for(reach(bus), 15)
-            await asyncio.sleep(1.5)  # the receiver asks anew, too
-            held.append(len(asyncio.all_tasks()))
-            cable.stranger = b"busy\r\n"
-            cable.cut()
-            await asyncio.sleep(1)
-            cable.stranger = None
-        assert held[-1] <= held[0]
-        listening.cancel()
-        await bus.close()
-        cable.stop()
-
-    asyncio.run(run())

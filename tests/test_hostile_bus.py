@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 
 from agents.bus import BusAway, decode
 from agents.bus_nats import NatsBus
-from agents.messages import Order
+from agents.messages import Order, Roster
 from fleet import jobs, resets
 from fleet.settings import Settings
 from inventory.db import session
@@ -30,9 +30,11 @@ async def _orders(bus: NatsBus, count: int) -> list[Order]:
     async with asyncio.timeout(10):
         async for delivery in bus.receive("order.vhs"):
             message = decode(delivery.data)
+            await delivery.ack()
+            if isinstance(message, Roster):  # comes first, after each gap
+                continue
             assert isinstance(message, Order)
             found.append(message)
-            await delivery.ack()
             if len(found) == count:
                 return found
     raise AssertionError("unreachable")

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from ipaddress import IPv4Address, IPv4Interface
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -165,7 +166,8 @@ async def test_packets_that_cannot_be_sent_end_no_order(bench: Bench) -> None:
     sleepy(bench)
     await bench.device.stop()
     files = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) - 1, files[1]))
+    held = len(list(Path("/proc/self/fd").iterdir()))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (held - 1, files[1]))
     try:
         sent = bench.send(an_order(not_after=minutes(0.5)))
         for _ in range(11):
