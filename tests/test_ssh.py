@@ -6,7 +6,7 @@ import logging
 import shlex
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -98,13 +98,15 @@ def laptop(tmp_path: Path) -> Iterator[Callable[..., Any]]:
             finally:
                 asyncio.run(desk.driver.close())
 
+    before = threading.enumerate()  # of another test, perhaps
     yield opened
-    no_threads_left()
+    no_threads_left(before)
 
 
-def no_threads_left() -> None:
-    for _ in range(100):
-        left = [one for one in threading.enumerate() if one.name.startswith(("ssh_", "Thread"))]
+def no_threads_left(before: Sequence[threading.Thread]) -> None:
+    for _ in range(500):
+        threads = [one for one in threading.enumerate() if one not in before]
+        left = [one for one in threads if one.name.startswith(("ssh_", "Thread"))]
         if not left:
             return
         time.sleep(0.02)

@@ -72,6 +72,7 @@ def _say(words: bytes) -> Callable[[socket.socket], None]:
 def test_what_is_not_ssh(
     tmp_path: Path, talk: Callable[[socket.socket], None], error: type[DriverError]
 ) -> None:
+    before = threading.enumerate()
     with a_raw_server(talk) as port:
         desk = Desk(tmp_path, port, user="u", password="p")
         try:
@@ -80,11 +81,12 @@ def test_what_is_not_ssh(
             assert type(caught.value) is error
         finally:
             asyncio.run(desk.driver.close())
-    no_threads_left()
+    no_threads_left(before)
 
 
 def test_the_deadline_is_told_as_one_however_late_it_is_noticed(tmp_path: Path) -> None:
     """A busy machine looks at its clocks late and in any order."""
+    before = threading.enumerate()
     with a_raw_server(_drip) as port:
         desk = Desk(tmp_path, port, user="u", password="p")
 
@@ -97,7 +99,7 @@ def test_the_deadline_is_told_as_one_however_late_it_is_noticed(tmp_path: Path) 
             await desk.driver.close()
 
         asyncio.run(poll_while_busy())
-    no_threads_left()
+    no_threads_left(before)
 
 
 JSON = st.recursive(
