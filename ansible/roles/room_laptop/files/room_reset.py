@@ -18,7 +18,7 @@ from room_state import Config, Journal, Lock, write_json
 from room_system import idle_priority
 
 TAKE_S = 5.0
-LET_GO_S = 1.0
+LET_GO_S = 5.0
 SPACE_S = 15.0
 """So long an order for which there is no space may wait for the trash to be emptied."""
 BOOT_S = 840.0
