@@ -55,9 +55,8 @@ def _device_page(
     *,
     hint: str = "",
     refused: str = "",
-    code: str = "",
-    status: int = 200,
 ) -> HTMLResponse:
+    """`refused`: why nothing was done, a code of `resets.REFUSALS`."""
     now = request.app.state.clock()
     with reading(request.app.state.engine) as opened:
         found, room, site = find_device(opened, device_id, visitor)
@@ -93,12 +92,12 @@ def _device_page(
         request,
         "device.html",
         visitor=visitor,
-        http_status=status,
+        http_status=409 if refused else 200,
         here=f"/geraet/{device_id}" if request.method == "POST" else "",
         hint=hint,
-        refused=refused,
+        refused=refusal(request, refused) if refused else "",
         may_insist=visitor.can(Action.EDIT)
-        and resets.may_insist(code, found, recipe, state, over_all=visitor.can(Action.ADMIN)),
+        and resets.may_insist(refused, found, recipe, state, over_all=visitor.can(Action.ADMIN)),
         tiers=tiers_of(request, recipe),
         device=found,
         room=room,
@@ -185,8 +184,7 @@ def reset(
                 tier=None if tier is Tier.QUICK else tier,
             )
     except resets.ResetRefused as refused:
-        text, code = refusal(request, refused.code), refused.code
-        return _device_page(request, device_id, visitor, refused=text, code=code, status=409)
+        return _device_page(request, device_id, visitor, refused=refused.code)
     return RedirectResponse(f"/geraet/{device_id}?hinweis=reset_requested#runs", 303)
 
 
@@ -202,8 +200,7 @@ def recall(
             find_device(opened, device_id, visitor)
             resets.recall(opened, run, state.clock(), device_id=device_id)
     except resets.ResetRefused as refused:
-        text = refusal(request, refused.code)
-        return _device_page(request, device_id, visitor, refused=text, status=409)
+        return _device_page(request, device_id, visitor, refused=refused.code)
     return RedirectResponse(f"/geraet/{device_id}?hinweis=reset_recalled#runs", 303)
 
 
